@@ -1,0 +1,219 @@
+"""The data of every event, as pydantic models.
+
+A type gains fields, never loses or changes them; a new meaning is a `.v2`. Unknown fields are ignored, so that an old
+reader understands a newer publisher.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from datetime import datetime
+from typing import Annotated, Literal, Self
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+DIRECTORY_SOURCE = "/convive/directory"
+INVITATION_SOURCE = "/convive/invitation"
+
+Role = Literal["expense_approver", "standard_user", "administrator"]
+InviteBy = Literal["email", "sms", "none"]
+Channel = Literal["email", "sms"]
+
+# Most names need no look at single characters: letters of the Latin, Greek and Cyrillic blocks, spaces and punctuation.
+_PLAIN_NAME = re.compile(r"[ -~\u00a1-\u024f\u0370-\u04ff\u2019]{1,100}")
+_SHAPE_OF_AN_ADDRESS = re.compile(r"[^\s@\x00-\x1f\x7f]+@[^\s@\x00-\x1f\x7f]+")
+
+
+def _free_of_controls(name: str) -> str:
+    if _PLAIN_NAME.fullmatch(name) is None and any(
+        unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name
+    ):
+        raise ValueError("must not contain control characters or line breaks")
+    if not name.strip():
+        raise ValueError("must not be blank")
+    return name
+
+
+def _shaped_like_an_address(email: str) -> str:
+    if _SHAPE_OF_AN_ADDRESS.fullmatch(email) is None:
+        raise ValueError("must be an e-mail address such as jeanne@example.com, without spaces or line breaks")
+    return email
+
+
+def _a_uuid(text: str) -> str:
+    try:
+        return str(UUID(text))
+    except ValueError:
+        raise ValueError("must be a UUID in its usual text form") from None
+
+
+Name = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_free_of_controls)]
+"""1 to 100 characters of any script, without control characters."""
+Address = Annotated[str, Field(max_length=254), AfterValidator(_shaped_like_an_address)]
+"""Shaped like an e-mail address; whether it can exist is the receiver's judgement. At most 254 characters (RFC 5321)."""
+Id = Annotated[str, Field(max_length=64), AfterValidator(_a_uuid)]
+"""A UUID as text, brought to lower case with hyphens."""
+Short = Annotated[str, Field(max_length=200), AfterValidator(_free_of_controls)]
+Phone = Annotated[str, Field(max_length=32, pattern=r"^\+[1-9][0-9]{6,14}$")]
+"""E.164: a plus sign, the country code, the number, no spaces."""
+
+
+class _Data(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Member(_Data):
+    """One person's place in one dossier. `email` is the login; `phone` (E.164) is needed for an invitation by SMS."""
+
+    id: Id
+    first_name: Name
+    last_name: Name
+    employee_code: Short | None = None
+    email: Address
+    phone: Phone | None = None
+    locale: Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*$")] = "fr"
+    time_zone: Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9_+\-/]+$")] = "Europe/Paris"
+    role: Role = "standard_user"
+    own_expense_reports: bool = False
+
+
+class Dossier(_Data):
+    """The client file the person is given a place in."""
+
+    id: Id
+    name: Name
+    external_ref: Short | None = None
+
+
+class Cabinet(_Data):
+    """The accounting firm that invites."""
+
+    id: Id
+    name: Name
+    phone: Short | None = None
+
+
+class UserCreated(_Data):
+    """Data of `user.created` and `user.updated`: a member in full, with the names around it as they were then."""
+
+    member: Member
+    dossier: Dossier
+    cabinet: Cabinet
+    invite_by: InviteBy = "email"
+    invited_by: Short | None = None
+
+    @model_validator(mode="after")
+    def _a_phone_for_sms(self) -> Self:
+        if self.invite_by == "sms" and self.member.phone is None:
+            raise ValueError("member.phone is required when invite_by is sms: give it in E.164, such as +33612345678")
+        return self
+
+
+class _Ref(_Data):
+    id: Id
+
+
+class UserRemoved(_Data):
+    """Data of `user.removed`."""
+
+    member: _Ref
+    dossier: _Ref
+    cabinet: _Ref
+
+
+class AccountRedeemed(_Data):
+    """Data of `account.redeemed`: a link was used up. `credential` says whether the account's password is new."""
+
+    account_id: Id
+    invitation_id: Id
+    credential: Literal["new", "existing"]
+
+
+class AccountSignedIn(_Data):
+    """Data of `account.signed_in`; `invitation_ids` are those redeemed and not yet active."""
+
+    account_id: Id
+    invitation_ids: Annotated[list[Id], Field(max_length=1000)] = []
+
+
+class CabinetState(_Data):
+    """Data of `cabinet.updated`: the full public state."""
+
+    id: Id
+    name: Name
+    phone: Short | None = None
+
+
+class DossierState(_Data):
+    """Data of `dossier.updated`: the full public state."""
+
+    id: Id
+    cabinet_id: Id
+    name: Name
+    external_ref: Short | None = None
+    archived: bool = False
+
+
+class InvitationRequest(_Data):
+    """Data of `invitation.resend_requested` and `invitation.revoke_requested`."""
+
+    invitation_id: Id
+    channel: Channel | None = None
+    reason: Annotated[str, Field(max_length=500)] | None = None
+    requested_by: Annotated[str, Field(max_length=200)] | None = None
+
+
+class InvitationState(_Data):
+    """Data of `invitation.sent`, `opened`, `password_set`, `active`, `failed`, `expired`, `revoked`, `declined`,
+    `extended`, `delivered`, `bounced`: where an invitation stands, without name, address or link."""
+
+    invitation_id: Id
+    member_id: Id
+    dossier_id: Id
+    cabinet_id: Id
+    state: str
+    version: int
+    channel: InviteBy
+    link_sequence: int
+    send_sequence: int
+    expires_at: datetime | None = None
+    reason: str | None = None
+
+
+INVITATION_FACTS = (
+    "sent",
+    "opened",
+    "password_set",
+    "active",
+    "failed",
+    "expired",
+    "revoked",
+    "declined",
+    "extended",
+    "delivered",
+    "bounced",
+)
+
+DATA_BY_TYPE: dict[str, type[BaseModel]] = {
+    "convive.user.created.v1": UserCreated,
+    "convive.user.updated.v1": UserCreated,
+    "convive.user.removed.v1": UserRemoved,
+    "convive.account.redeemed.v1": AccountRedeemed,
+    "convive.account.signed_in.v1": AccountSignedIn,
+    "convive.cabinet.updated.v1": CabinetState,
+    "convive.dossier.updated.v1": DossierState,
+    "convive.invitation.resend_requested.v1": InvitationRequest,
+    "convive.invitation.revoke_requested.v1": InvitationRequest,
+    **{f"convive.invitation.{fact}.v1": InvitationState for fact in INVITATION_FACTS},
+}
+"""Every type there is, with the model of its data."""
+
+
+def invitation_id(source: str, subject: str) -> str:
+    """The id of the invitation that a `user.created` from `source` about `subject` leads to (RFC 9562 version 5).
+
+    A publisher can work it out before it publishes; the same person announced twice is the same invitation.
+    """
+    return str(uuid5(uuid5(NAMESPACE_URL, source), subject))
