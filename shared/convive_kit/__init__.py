@@ -1,0 +1,1 @@
+"""What both services stand on: the edge of HTTP, logs, metrics, settings, the life of a process."""
