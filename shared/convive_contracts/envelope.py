@@ -235,8 +235,18 @@ def _event(attributes: Mapping[str, Any], data: Any) -> Event:
 
 
 _KNOWN_ATTRIBUTES = frozenset(
-    ("specversion", "id", "source", "type", "subject", "time", "datacontenttype", "dataschema", "sequence")
-    + ("correlationid",)
+    [
+        "specversion",
+        "id",
+        "source",
+        "type",
+        "subject",
+        "time",
+        "datacontenttype",
+        "dataschema",
+        "sequence",
+        "correlationid",
+    ]
 )
 
 
@@ -260,6 +270,8 @@ def _text(attributes: Mapping[str, Any], name: str) -> str:
 
 
 def _time(value: Any) -> datetime:
+    if value is None:  # optional in CloudEvents: then what was received first happened first
+        return datetime.now(UTC)
     if isinstance(value, datetime):  # an AMQP timestamp, in binary mode
         return value if value.tzinfo else value.replace(tzinfo=UTC)
     if not isinstance(value, str):

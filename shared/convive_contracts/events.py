@@ -52,7 +52,7 @@ def _a_uuid(text: str) -> str:
 Name = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_free_of_controls)]
 """1 to 100 characters of any script, without control characters."""
 Address = Annotated[str, Field(max_length=254), AfterValidator(_shaped_like_an_address)]
-"""Shaped like an e-mail address; whether it can exist is the receiver's judgement. At most 254 characters (RFC 5321)."""
+"""Shaped like an e-mail address (at most 254 characters, RFC 5321); whether it can exist is the receiver's judgement."""
 Id = Annotated[str, Field(max_length=64), AfterValidator(_a_uuid)]
 """A UUID as text, brought to lower case with hyphens."""
 Short = Annotated[str, Field(max_length=200), AfterValidator(_free_of_controls)]

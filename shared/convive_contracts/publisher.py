@@ -1,7 +1,7 @@
 """A confirmed publisher for other teams; needs the extra `publisher` (aio-pika).
 
-    async with Publisher("amqp://…", source="/payroll") as publisher:
-        await publisher.publish("user.created", subject=member_id, data={"member": …, "dossier": …, "cabinet": …})
+async with Publisher("amqp://…", source="/payroll") as publisher:
+    await publisher.publish("user.created", subject=member_id, data={"member": …, "dossier": …, "cabinet": …})
 """
 
 from __future__ import annotations

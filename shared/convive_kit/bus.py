@@ -1,0 +1,286 @@
+"""The bus: one supervised connection, confirmed publishing, consuming that loses nothing.
+
+aio-pika's robust classes restore much by themselves, but not all (a queue deleted under a consumer stays gone), and two
+restorers make states nobody tested. So this uses the plain connection and one rule: whatever breaks, the connection is
+thrown away, made anew, the topology declared again and every consumer attached again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import aio_pika
+import aiormq
+import structlog
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractIncomingMessage, AbstractQueue
+from aio_pika.exceptions import AMQPError, DeliveryError, PublishError
+
+from convive_contracts.envelope import STRUCTURED, EventError
+from convive_contracts.publisher import declare_topology
+from convive_kit.errors import Reject, Retry
+
+log = structlog.stdlib.get_logger(__name__)
+
+_HEARTBEAT = 8
+"""Seconds. The client gives a silent connection up after about three of them."""
+
+
+class BusAway(Retry):
+    """The message broker does not answer."""
+
+    slug = "bus_away"
+
+
+class Unroutable(Reject):
+    """No queue is bound for this routing key."""
+
+    slug = "unroutable"
+
+
+class HandlerFailed(Reject):
+    """The handler ran into something it did not expect."""
+
+    slug = "handler_failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A message as it came, before anybody believed anything of it."""
+
+    queue: str
+    routing_key: str
+    body: bytes
+    content_type: str | None = None
+    headers: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    message_id: str | None = None
+    correlation_id: str | None = None
+    redelivered: bool = False
+    exchange: str = ""
+
+
+Handler = Callable[[Incoming], Awaitable[None]]
+Park = Callable[[Incoming, Exception], Awaitable[None]]
+Observe = Callable[[str, str], None]
+
+
+class _Consumer:
+    """Runs the handler for each message of one queue and acknowledges what has been committed."""
+
+    def __init__(self, queue: str, handler: Handler, park: Park, prefetch: int, observe: Observe) -> None:
+        self.queue = queue
+        self.prefetch = prefetch
+        self._handler = handler
+        self._park = park
+        self._observe = observe
+        self._open = asyncio.Event()
+        self._open.set()
+        self._pause = 0.0
+        self.running: set[asyncio.Task[None]] = set()
+
+    async def receive(self, message: AbstractIncomingMessage) -> None:
+        """aio-pika's callback, a task per message; `prefetch` bounds them."""
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        self.running.add(task)
+        try:
+            outcome = await self._until_decided(_incoming(self.queue, message))
+            self._observe(self.queue, outcome)
+            with suppress(AMQPError, aiormq.exceptions.AMQPError, ConnectionError, RuntimeError):
+                # If the channel is gone the broker delivers again, and what is done stays done.
+                await message.ack()
+        finally:
+            self.running.discard(task)
+
+    async def _until_decided(self, message: Incoming) -> str:
+        """Handle or park. While a dependency is away the message is held, unacknowledged: nothing is requeued, so
+        no delivery limit throws healthy messages out, and the prefetch keeps more from coming."""
+        error: Exception | None = None
+        while True:
+            await self._open.wait()
+            try:
+                if error is None:
+                    await self._handler(message)
+                    self._pause = 0.0
+                    return "handled"
+                await self._park(message, error)
+                return "parked"
+            except Retry as away:
+                self._hold(away)
+            except (Reject, EventError) as refused:
+                error = refused
+            except Exception as unexpected:
+                if error is not None:  # parking itself failed: nothing may be acknowledged
+                    log.exception("bus.parking_failed", queue=self.queue)
+                    self._hold(unexpected)
+                else:
+                    log.exception("bus.handler_failed", queue=self.queue)
+                    error = HandlerFailed(type(unexpected).__name__)
+
+    def _hold(self, cause: Exception) -> None:
+        if self._open.is_set():
+            self._pause = min(max(self._pause * 2, 0.1), 5.0)
+            self._open.clear()
+            asyncio.get_running_loop().call_later(self._pause, self._open.set)
+            log.warning("bus.consuming_paused", queue=self.queue, cause=getattr(cause, "slug", type(cause).__name__))
+
+
+class Bus:
+    """One connection to the broker. Register consumers with `consume`, then keep `run` running.
+
+    `publish` is usable whenever `healthy`; in between it raises `BusAway` at once.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        publish_timeout: float = 10.0,
+        observe: Observe = lambda _queue, _outcome: None,
+        declare: Callable[[AbstractChannel], Awaitable[AbstractExchange]] = declare_topology,
+    ) -> None:
+        """`observe(queue, outcome)` is told of each message: handled or parked. `publish_timeout` in seconds."""
+        self._url = url
+        self._publish_timeout = publish_timeout
+        self._observe = observe
+        self._declare = declare
+        self._consumers: list[_Consumer] = []
+        self._exchange: AbstractExchange | None = None
+        self._broken = asyncio.Event()
+        self._ready = asyncio.Event()
+        self._stopping = False
+        self._attached: list[tuple[str, AbstractQueue]] = []
+
+    def consume(self, queue: str, handler: Handler, *, park: Park, prefetch: int) -> None:
+        """Have `handler` called for every message of `queue`, `prefetch` at a time.
+
+        It returns when all is committed (then the message is acknowledged), raises `Retry` to have the message held
+        and tried again, or anything else to have it handed to `park` with the reason.
+        """
+        self._consumers.append(_Consumer(queue, handler, park, prefetch, self._observe))
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the connection stands, the topology is declared and every consumer is attached."""
+        return self._ready.is_set() and not self._broken.is_set()
+
+    async def wait_ready(self) -> None:
+        """Return when the bus is usable."""
+        await self._ready.wait()
+
+    async def run(self) -> None:
+        """Keep the connection until `drain`; returns then."""
+        pause = 0.1
+        while not self._stopping:
+            self._broken.clear()
+            connection: AbstractConnection | None = None
+            try:
+                async with asyncio.timeout(15):
+                    connection = await aio_pika.connect(self._url, timeout=10, heartbeat=_HEARTBEAT)
+                    await self._attach(connection)
+                self._ready.set()
+                pause = 0.1
+                log.info("bus.connected")
+                await self._broken.wait()
+            except (TimeoutError, AMQPError, aiormq.exceptions.AMQPError, OSError, RuntimeError) as error:
+                log.warning("bus.away", cause=type(error).__name__)
+            finally:
+                self._ready.clear()
+                self._exchange = None
+                if connection is not None:
+                    await self._discard(connection)
+            if not self._stopping:
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 3.0)
+
+    async def drain(self) -> None:
+        """Take no more messages, let those in hand come to their end, then close."""
+        self._stopping = True
+        for tag, queue in self._attached:
+            with suppress(TimeoutError, AMQPError, aiormq.exceptions.AMQPError, OSError, RuntimeError):
+                async with asyncio.timeout(2):
+                    await queue.cancel(tag)
+        running = [task for consumer in self._consumers for task in consumer.running]
+        if running:
+            await asyncio.wait(running, timeout=8)
+        self._broken.set()
+
+    async def publish(
+        self,
+        *,
+        key: str,
+        body: bytes,
+        message_id: str,
+        correlation_id: str | None = None,
+        content_type: str = STRUCTURED,
+    ) -> None:
+        """Publish and return once the broker has confirmed that it keeps the message.
+
+        Raises `BusAway` when that is not known (it may be kept: publish again, receivers know the event id) and
+        `Unroutable` when no queue would take it.
+        """
+        exchange = self._exchange
+        if exchange is None or not self._ready.is_set():
+            raise BusAway
+        message = aio_pika.Message(
+            body,
+            content_type=content_type,
+            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+            message_id=message_id,
+            correlation_id=correlation_id,
+        )
+        try:
+            # Around everything: aio-pika's own timeout covers only the frame.
+            async with asyncio.timeout(self._publish_timeout):
+                await exchange.publish(message, routing_key=key, mandatory=True)
+        except PublishError as error:
+            raise Unroutable(key) from error
+        except (TimeoutError, DeliveryError, AMQPError, aiormq.exceptions.AMQPError, OSError, RuntimeError) as error:
+            raise BusAway from error
+
+    async def _attach(self, connection: AbstractConnection) -> None:
+        connection.close_callbacks.add(self._break)
+        channel = await self._open_channel(connection, on_return_raises=True)
+        exchange = await self._declare(channel)
+        self._attached = []
+        for consumer in self._consumers:
+            # A channel each: a prefetch of its own, and a slow queue does not hold up another.
+            own = await self._open_channel(connection, on_return_raises=False)
+            await own.set_qos(prefetch_count=consumer.prefetch)
+            queue = await own.get_queue(consumer.queue, ensure=False)
+            self._attached.append((await queue.consume(consumer.receive), queue))
+        self._exchange = exchange
+
+    async def _open_channel(self, connection: AbstractConnection, *, on_return_raises: bool) -> AbstractChannel:
+        channel = await connection.channel(publisher_confirms=True, on_return_raises=on_return_raises)
+        channel.close_callbacks.add(self._break)
+        underlay = await channel.get_underlay_channel()
+        # The broker cancels a consumer when its queue is deleted: nothing else would ever tell us.
+        cast("Any", underlay).on_consumer_cancel_callbacks.add(self._break)
+        return channel
+
+    def _break(self, *_: object) -> None:
+        self._ready.clear()
+        self._broken.set()
+
+    @staticmethod
+    async def _discard(connection: AbstractConnection) -> None:
+        with suppress(TimeoutError, AMQPError, aiormq.exceptions.AMQPError, OSError, RuntimeError):
+            async with asyncio.timeout(3):
+                await connection.close()
+
+
+def _incoming(queue: str, message: AbstractIncomingMessage) -> Incoming:
+    return Incoming(
+        queue=queue,
+        routing_key=message.routing_key or "",
+        body=message.body,
+        content_type=message.content_type,
+        headers=message.headers,
+        message_id=message.message_id,
+        correlation_id=message.correlation_id,
+        redelivered=bool(message.redelivered),
+        exchange=message.exchange or "",
+    )

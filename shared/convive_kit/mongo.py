@@ -1,0 +1,137 @@
+"""The one door to MongoDB: the client, its time limits, and the database's clock.
+
+motor gets only critical fixes until May 2027, so its name appears here alone. Both drivers are typed as PyMongo's
+async client and used only where they are alike: no `aggregate`, no sessions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, TypeAlias, cast
+
+import structlog
+from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import BulkWriteError, ConnectionFailure, ExecutionTimeout, PyMongoError, WTimeoutError
+from pymongo.read_concern import ReadConcern
+
+from convive_kit.errors import Retry
+
+Document: TypeAlias = dict[str, Any]
+Client: TypeAlias = AsyncMongoClient[Document]
+Database: TypeAlias = AsyncDatabase[Document]
+Collection: TypeAlias = AsyncCollection[Document]
+Driver: TypeAlias = Literal["motor", "pymongo"]
+
+MAJORITY = ReadConcern("majority")
+DEADLINE = 10.0
+"""Seconds after which a call to the database is given up."""
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+class DatabaseAway(Retry):
+    """The database does not answer."""
+
+    slug = "database_away"
+
+
+def open_client(url: str, *, driver: Driver = "motor", **options: Any) -> Client:
+    """Open a client whose writes wait for a majority and whose every wait has a limit.
+
+    No I/O happens here; the first call connects. Close it with `close_client`.
+    """
+    settings: dict[str, Any] = {
+        "w": "majority",
+        "tz_aware": True,
+        "tzinfo": UTC,
+        "connectTimeoutMS": 3_000,
+        "serverSelectionTimeoutMS": 3_000,
+        "socketTimeoutMS": int(DEADLINE * 1000),
+        "waitQueueTimeoutMS": 5_000,
+        "appname": "convive",
+        **options,
+    }
+    if driver == "pymongo":
+        return AsyncMongoClient(url, **settings)
+    return cast("Client", AsyncIOMotorClient(url, **settings))
+
+
+async def close_client(client: Client) -> None:
+    """Close a client of either driver (motor's `close` is synchronous, PyMongo's is not)."""
+    closing = cast("Any", client).close()
+    if closing is not None:
+        await closing
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether a failed call says nothing about the data: it may or may not have been carried out."""
+    if isinstance(error, BulkWriteError):
+        return False
+    if isinstance(error, (TimeoutError, ConnectionFailure, ExecutionTimeout, WTimeoutError)):
+        return True
+    return isinstance(error, PyMongoError) and error.has_error_label("RetryableWriteError")
+
+
+@asynccontextmanager
+async def database_call(seconds: float = DEADLINE) -> AsyncGenerator[None]:
+    """Put a time limit on calls to the database and turn an outage into `DatabaseAway`."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except (TimeoutError, PyMongoError) as error:
+        if is_outage(error):
+            raise DatabaseAway from error
+        raise
+
+
+async def ping(client: Client) -> None:
+    """Return when the database answers and has a primary; raise `DatabaseAway` otherwise."""
+    async with database_call(3.0):
+        hello = await client.admin.command("hello")
+    if not hello.get("isWritablePrimary"):
+        raise DatabaseAway
+
+
+class DatabaseClock:
+    """The time as the database sees it, so that leases taken by different machines compare.
+
+    The offset is measured by `hello` every `every` seconds; between measurements the monotonic clock carries on, so a
+    process that was stopped for a while knows it when it goes on. Milliseconds, as the database keeps them.
+    """
+
+    def __init__(self, client: Client, *, every: float = 10.0, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._client = client
+        self._every = every
+        self._monotonic = monotonic
+        self._at = monotonic()
+        self._database_time = datetime.now(UTC)
+
+    def now(self) -> datetime:
+        """The present, aware, in UTC."""
+        now = self._database_time + timedelta(seconds=self._monotonic() - self._at)
+        return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+    async def measure(self) -> None:
+        """Ask the database for its time; raises `DatabaseAway`."""
+        before = self._monotonic()
+        async with database_call(3.0):
+            hello: Mapping[str, Any] = await self._client.admin.command("hello")
+        after = self._monotonic()
+        self._at = (before + after) / 2
+        self._database_time = cast("datetime", hello["localTime"]).replace(tzinfo=UTC)
+
+    async def run(self) -> None:
+        """Keep measuring until cancelled; an outage is waited out."""
+        while True:
+            try:
+                await self.measure()
+            except DatabaseAway:
+                log.warning("database.clock_not_measured")
+            await asyncio.sleep(self._every)

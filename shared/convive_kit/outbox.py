@@ -1,0 +1,136 @@
+"""The embedded outbox: events are pushed into the document by the very write that makes them true, then published,
+then pulled by their id. A crash in between leaves an entry that the sweeper publishes; receivers know the event id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Protocol, TypedDict
+
+import structlog
+from pymongo import IndexModel
+from pymongo.errors import PyMongoError
+
+from convive_kit.errors import Reject, Retry
+from convive_kit.mongo import DEADLINE, MAJORITY, Collection, DatabaseAway, is_outage
+
+log = structlog.stdlib.get_logger(__name__)
+
+OUTBOX_INDEX = IndexModel(
+    [("outbox.at", 1)], name="outbox_waiting", partialFilterExpression={"outbox.at": {"$exists": True}}
+)
+"""Holds only documents with something left to publish, so it stays tiny however many there are."""
+
+
+class OutboxEntry(TypedDict):
+    """An event as it waits in its document: its id, since when, its routing key and its finished body."""
+
+    id: str
+    at: datetime
+    key: str
+    body: bytes
+
+
+class Publishes(Protocol):
+    """What the relay needs of the bus."""
+
+    async def publish(self, *, key: str, body: bytes, message_id: str, correlation_id: str | None = None) -> None: ...
+
+
+class Applies(Protocol):
+    """What the relay needs of the group commit."""
+
+    async def apply(self, id: Any, update: dict[str, Any], *, upsert: bool = False) -> None: ...
+
+
+class Relay:
+    """Publishes outbox entries, right after their commit and, for what a crash or an outage left, by sweeping.
+
+    `older_than` and `every` in seconds; at most `in_flight` documents are being announced at a time, the rest is left
+    to the sweeper, so a broker outage costs no memory.
+    """
+
+    def __init__(
+        self,
+        *,
+        bus: Publishes,
+        collection: Collection,
+        commit: Applies,
+        now: Callable[[], datetime],
+        in_flight: int = 1000,
+        older_than: float = 30.0,
+        every: float = 10.0,
+    ) -> None:
+        self._bus = bus
+        self._collection = collection.with_options(read_concern=MAJORITY)
+        self._commit = commit
+        self._now = now
+        self._in_flight = in_flight
+        self._older_than = timedelta(seconds=older_than)
+        self._every = every
+        self._announcing: set[asyncio.Task[None]] = set()
+
+    def announce(self, id: Any, entries: Sequence[OutboxEntry]) -> None:
+        """Publish the entries that a committed write has pushed into the document `id`; does not wait."""
+        if not entries or len(self._announcing) >= self._in_flight:
+            return
+        task = asyncio.create_task(self._announce(id, entries), name="announce")
+        self._announcing.add(task)
+        task.add_done_callback(self._announcing.discard)
+
+    async def drain(self) -> None:
+        """Return when what is being announced has been published or left to a sweeper."""
+        if self._announcing:
+            await asyncio.wait(self._announcing)
+
+    async def run(self) -> None:
+        """Sweep until cancelled."""
+        while True:
+            # Spread, so that several processes do not publish the same leftovers in the same moment.
+            await asyncio.sleep(self._every * random.uniform(0.8, 1.2))  # noqa: S311 (not for secrets)
+            try:
+                while await self.sweep():
+                    pass
+            except Retry as away:
+                log.warning("outbox.sweep_paused", cause=away.slug)
+
+    async def sweep(self, *, largest: int = 200) -> bool:
+        """Publish entries that have waited too long; True when there may be more. Raises `Retry` in an outage."""
+        cutoff = self._now() - self._older_than
+        overdue = {"outbox.at": {"$lt": cutoff}}
+        waiting = self._collection.find(overdue, {"outbox": 1}).sort("outbox.at", 1).limit(largest)
+        try:
+            async with asyncio.timeout(DEADLINE):
+                documents = [document async for document in waiting]
+        except (TimeoutError, PyMongoError) as error:
+            if is_outage(error):
+                raise DatabaseAway from error
+            raise
+        published = await asyncio.gather(*(self._publish(d["_id"], d["outbox"]) for d in documents))
+        if documents:
+            log.info("outbox.swept", documents=len(documents))
+        return len(documents) == largest and all(published)
+
+    async def _announce(self, id: Any, entries: Sequence[OutboxEntry]) -> None:
+        try:
+            await self._publish(id, entries)
+        except Retry as away:
+            log.debug("outbox.left_to_sweeper", cause=away.slug)
+
+    async def _publish(self, id: Any, entries: Sequence[OutboxEntry]) -> bool:
+        """Publish in order, then clear what was confirmed; False when one was refused and stays."""
+        confirmed: list[str] = []
+        try:
+            for entry in entries:
+                await self._bus.publish(key=entry["key"], body=entry["body"], message_id=entry["id"])
+                confirmed.append(entry["id"])
+        except Reject as refused:
+            log.error("outbox.refused", key=refused.args[0] if refused.args else None, slug=refused.slug)
+        finally:
+            if confirmed:
+                # By id, never the array as a whole: what other writes have pushed meanwhile stays.
+                await self._commit.apply(id, {"$pull": {"outbox": {"id": {"$in": confirmed}}}})
+        return len(confirmed) == len(entries)
