@@ -42,9 +42,6 @@ class Reject(ConviveError):
 
     slug: ClassVar[str] = "rejected"
 
-    def __init__(self, detail: str) -> None:
-        super().__init__(detail)
-
 
 class Conflict(ConviveError):
     """Something else changed this in the meantime."""

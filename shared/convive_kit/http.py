@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, ValidationEr
 from pydantic_core import ErrorDetails, to_json
 
 BODY_LIMIT = 1024 * 1024
+DECLARED_BODY = web.RequestKey("declared_body", object)
+DECLARED_QUERY = web.RequestKey("declared_query", object)
 Model = TypeVar("Model", bound=BaseModel)
 Item = TypeVar("Item")
 
@@ -135,6 +137,7 @@ def json_response(model: BaseModel, status: int = 200, headers: Mapping[str, str
 async def json_body(request: web.Request, model: type[Model]) -> Model:
     """The JSON body as `model`. Not JSON by its content type: 415; malformed: 400 with the position; does not fit: 422
     naming each field. An empty body counts as `{}`."""
+    _keep_to(request.get(DECLARED_BODY, model), model)
     raw = await request.read()
     kind = request.content_type
     if not raw:
@@ -163,7 +166,14 @@ async def form_body(request: web.Request, model: type[Model]) -> Model:
 
 def parse_query(request: web.Request, model: type[Model]) -> Model:
     """The query parameters as `model`; 422 names each parameter that is unknown, repeated or does not fit."""
+    _keep_to(request.get(DECLARED_QUERY, model), model)
     return _from_pairs(list(request.query.items()), model)
+
+
+def _keep_to(declared: object, model: type[BaseModel]) -> None:
+    # The documentation is made from the route table, so a handler that reads something else is a bug.
+    if declared is not model:
+        raise RuntimeError(f"the handler reads {model.__name__}, its route declares {declared!r}")
 
 
 def _from_pairs(pairs: Sequence[tuple[str, str]], model: type[Model]) -> Model:

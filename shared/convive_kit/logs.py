@@ -103,10 +103,14 @@ def redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 
 def _clean(key: str, value: object) -> Any:
-    if isinstance(value, (bool, int, float)) or value is None:
+    if value is None or isinstance(value, bool):
         return value
     folded = key.lower()
-    if folded in _PRIVATE or _PRIVATE_PART.search(folded):
+    if _PRIVATE_PART.search(folded):
+        return REDACTED
+    if isinstance(value, (int, float)):
+        return value
+    if folded in _PRIVATE:
         return REDACTED
     if isinstance(value, str):
         return mask(value)

@@ -50,6 +50,11 @@ class BaseServiceSettings(BaseSettings):
     trusted_proxies: CommaSeparated[Network] = Field(
         default=(), description="Networks whose X-Forwarded-For header is believed, e.g. 10.0.0.0/8,fd00::/8."
     )
+    request_time_limit: timedelta = Field(
+        default=timedelta(seconds=30),
+        gt=timedelta(0),
+        description="How long one HTTP request may take before it is answered with 503.",
+    )
     shutdown_grace: timedelta = Field(
         default=timedelta(seconds=10),
         gt=timedelta(0),

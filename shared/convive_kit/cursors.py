@@ -1,0 +1,46 @@
+"""Keyset cursors: the sort values of the last item, opaque to the caller, checked when they come back."""
+
+from __future__ import annotations
+
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from convive_kit.http import invalid
+
+SortValue = str | int | float | bool | datetime | None
+
+
+def encode_cursor(*values: SortValue) -> str:
+    """A cursor that holds the sort values of the last item of a page, the unique one last."""
+    plain = [value.isoformat() if isinstance(value, datetime) else value for value in values]
+    return urlsafe_b64encode(json.dumps(plain, separators=(",", ":")).encode()).decode().rstrip("=")
+
+
+def decode_cursor(text: str, *kinds: type | tuple[type, ...]) -> list[Any]:
+    """The values in `text`, each of its kind (as for `isinstance`; datetimes are aware), or a 422 naming `cursor`.
+
+    A cursor is not a permission: it only says where to go on, so it is checked for its shape and not signed.
+    """
+    try:
+        values = json.loads(urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4)))
+        if not isinstance(values, list) or len(values) != len(kinds):  # pyright: ignore[reportUnknownArgumentType]
+            raise ValueError
+        return [_checked(value, kind) for value, kind in zip(values, kinds, strict=True)]  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    except (ValueError, RecursionError, OverflowError):
+        raise invalid("cursor", "This is not a cursor of this list; start without one.") from None
+
+
+def _checked(value: object, kind: type | tuple[type, ...]) -> object:
+    kinds: Sequence[type] = kind if isinstance(kind, tuple) else (kind,)
+    if datetime in kinds and isinstance(value, str):
+        moment = datetime.fromisoformat(value)
+        if moment.tzinfo is None:
+            raise ValueError
+        return moment
+    # bool is an int to isinstance, but not to a sort order.
+    if not isinstance(value, tuple(kinds)) or (isinstance(value, bool) and bool not in kinds):
+        raise ValueError
+    return value

@@ -1,0 +1,109 @@
+"""Rate limits: shared by all replicas through the database, and one of the process itself for floods of nonsense.
+
+Both answer how many seconds to wait, 0 when the call may go on:
+
+    if wait := await limiter.hit("sign-in", email_key, "10/minute"):
+        raise too_many_requests(wait)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import hashlib
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from ipaddress import IPv6Address, ip_address
+
+import limits
+from limits.aio.storage import MongoDBStorage
+from pymongo.errors import PyMongoError
+
+from convive_kit.errors import Retry
+from convive_kit.http import Problem
+
+parse = functools.lru_cache(maxsize=64)(limits.parse)
+
+
+class LimiterAway(Retry):
+    """This cannot be checked at the moment; try again shortly."""
+
+    slug = "limiter_away"
+
+
+def too_many_requests(wait: float) -> Problem:
+    """429, to be tried again after `wait` seconds."""
+    return Problem(429, "too_many_requests", "Too many attempts; wait a little.", retry_after=wait)
+
+
+def address_bucket(address: str) -> str:
+    """What counts as one caller: an IPv4 address, or the /64 an IPv6 subscriber has to themselves."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    return str(IPv6Address(int(parsed) >> 64 << 64)) if isinstance(parsed, IPv6Address) else address
+
+
+class Limiter:
+    """Counts hits in the database, in fixed windows: one atomic update each, so that replicas racing for the last hit
+    cannot both have it. (The moving window of `limits` 5.8 refuses one of two simultaneous first hits, and its sliding
+    counter lets hits through while an outdated document waits for the TTL monitor.) Around the border of two windows
+    up to twice the limit can pass.
+
+    Keys are stored as hashes. Closed when in doubt: `LimiterAway` while the database does not answer in `time_limit`.
+    """
+
+    def __init__(self, url: str, database: str, *, time_limit: float = 2) -> None:
+        milliseconds = int(time_limit * 1000)
+        self._time_limit = time_limit
+        self._storage = MongoDBStorage(
+            f"async+{url}",
+            database_name=database,
+            counter_collection_name="rate_limits",
+            window_collection_name="rate_limit_windows",
+            serverSelectionTimeoutMS=milliseconds,
+            connectTimeoutMS=milliseconds,
+            socketTimeoutMS=milliseconds,
+            maxPoolSize=10,
+        )
+
+    async def hit(self, name: str, key: str, limit: str) -> int:
+        """Counts one `name` (what is limited) by `key` (who or what does it) against a `limit` such as "10/minute".
+        Hits that are refused count too, but never lengthen the wait."""
+        item = parse(limit)
+        counter = item.key_for(name, hashlib.sha256(key.encode()).hexdigest())
+        try:
+            async with asyncio.timeout(self._time_limit):
+                if await self._storage.incr(counter, item.get_expiry()) <= item.amount:
+                    return 0
+                left = await self._storage.get_expiry(counter) - time.time()
+        except (PyMongoError, TimeoutError) as error:
+            raise LimiterAway from error
+        return min(max(1, math.ceil(left)), item.get_expiry())
+
+    def close(self) -> None:
+        self._storage.storage.close()
+
+
+class LocalLimiter:
+    """Counts hits in this process alone, for at most `size` callers; the one seen least recently is forgotten."""
+
+    def __init__(self, limit: str, *, size: int = 10_000, clock: Callable[[], float] = time.monotonic) -> None:
+        item = parse(limit)
+        self._amount, self._window = item.amount, item.get_expiry()
+        self._size, self._clock = size, clock
+        self._counts: OrderedDict[int, tuple[float, int]] = OrderedDict()
+
+    def hit(self, key: str) -> int:
+        now = self._clock()
+        slot = hash(key)  # salted per process, and small however long the key is
+        started, count = self._counts.pop(slot, (now, 0))
+        if now - started >= self._window:
+            started, count = now, 0
+        self._counts[slot] = (started, count + 1)
+        if len(self._counts) > self._size:
+            self._counts.popitem(last=False)
+        return 0 if count < self._amount else max(1, math.ceil(started + self._window - now))
