@@ -13,7 +13,7 @@ from typing import Annotated
 import idna
 import phonenumbers
 from email_validator import EmailNotValidError, validate_email
-from pydantic import AfterValidator
+from pydantic import AfterValidator, WithJsonSchema
 
 from convive_kit.errors import Reject
 
@@ -107,6 +107,10 @@ def _may_be_in_name(character: str) -> bool:
     return unicodedata.category(character) not in _UNSEEN and character not in _REORDERING
 
 
-Email = Annotated[str, AfterValidator(normalise_email)]
-Phone = Annotated[str, AfterValidator(normalise_phone)]
-Name = Annotated[str, AfterValidator(clean_name)]
+Email = Annotated[
+    str, AfterValidator(normalise_email), WithJsonSchema({"type": "string", "format": "email", "maxLength": 254})
+]
+Phone = Annotated[
+    str, AfterValidator(normalise_phone), WithJsonSchema({"type": "string", "examples": ["+33612345678"]})
+]
+Name = Annotated[str, AfterValidator(clean_name), WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 100})]

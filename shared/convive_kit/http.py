@@ -227,7 +227,10 @@ def client_address(request: web.Request, trusted_proxies: Sequence[Network]) -> 
     hops = [hop for line in request.headers.getall("X-Forwarded-For", []) for hop in line.split(",")]
     client = _address(request.remote or "")
     while client and hops and any(client in network for network in trusted_proxies):
-        client = _address(hops.pop()) or client
+        before = _address(hops.pop())
+        if before is None:
+            break  # not written by a proxy of ours, nor is anything left of it
+        client = before
     return str(client) if client else (request.remote or "")
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import structlog
+from aiohttp.http_exceptions import HttpProcessingError
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
 REDACTED = "[redacted]"
@@ -88,6 +89,13 @@ def configure(level: str = "info", *, service: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.captureWarnings(capture=True)
+    logging.getLogger("aiohttp.server").addFilter(_is_ours)
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    # What a caller writes instead of HTTP is answered with 400; a line with a traceback for each would help nobody
+    # but them, and it carries their address and words.
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
 def _name_foreign(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

@@ -45,6 +45,12 @@ def openapi_document(about: About, routes: Sequence[Route], guards: Sequence[Gua
     routes = [route for route in routes if route.documented]
     wanted = dict.fromkeys(_models(routes))
     references, definitions = models_json_schema(list(wanted), ref_template="#/components/schemas/{model}")
+    for route in routes:
+        if route.body and route.method == "PATCH":
+            # What is not in a merge patch stays as it is, whatever the model's default.
+            reference: str = references[route.body, "validation"]["$ref"]
+            for schema in definitions["$defs"][reference.rpartition("/")[2]].get("properties", {}).values():
+                schema.pop("default", None)
     paths: Json = {}
     for route in routes:
         operations = paths.setdefault(re.sub(r"\{(\w+):[^}]*\}", r"{\1}", route.path), {})

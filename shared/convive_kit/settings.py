@@ -75,8 +75,12 @@ def load(kind: type[Settings]) -> Settings:
 
 
 def _complaints(kind: type[BaseServiceSettings], error: ValidationError) -> Iterable[str]:
+    told: set[str] = set()  # each way in which a list or union does not fit is a fault of its own
     for fault in error.errors(include_url=False, include_input=False, include_context=False):
         name = str(fault["loc"][0]) if fault["loc"] else ""
+        if name in told:
+            continue
+        told.add(name)
         field = kind.model_fields.get(name)
         about = f" {field.description}" if field and field.description else ""
         if fault["type"] == "missing":
