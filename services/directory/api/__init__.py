@@ -1,0 +1,1 @@
+"""HTTP, a file per resource. Handlers load, let the model decide, save, and answer."""

@@ -1,0 +1,151 @@
+"""`/v1/sessions` and `/v1/me`: signing in, and what one sees then."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+from uuid import UUID
+
+from aiohttp import web
+from pydantic import BaseModel, Field, model_validator
+
+from convive_contracts import DIRECTORY_SOURCE
+from convive_kit.addresses import BadEmail, email_key, normalise_email
+from convive_kit.auth import bearer_token
+from convive_kit.http import Body, Network, Timestamp, client_address, json_body
+from convive_kit.routes import Route
+from directory.api.callers import CALLER
+from directory.entrance import Entrance
+from directory.membership import Membership, Place
+from directory.model.account import Redemption
+from directory.model.roles import capabilities
+
+
+class NewSession(Body):
+    """Either e-mail and password, or the one-time code of a handoff."""
+
+    email: Annotated[str, Field(max_length=320)] | None = None
+    password: Annotated[str, Field(max_length=4096)] | None = None
+    code: Annotated[str, Field(max_length=200)] | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        by_password = self.email is not None and self.password is not None and self.code is None
+        by_code = self.code is not None and self.email is None and self.password is None
+        if not by_password and not by_code:
+            raise ValueError("Give `email` and `password`, or `code` alone.")
+        return self
+
+
+class CreatedSession(BaseModel):
+    token: str
+    expires_at: Timestamp
+
+
+class Named(BaseModel):
+    id: UUID
+    name: str
+
+
+class DossierPlace(Named):
+    cabinet: Named
+    member_id: UUID
+    first_name: str
+    last_name: str
+    role: str
+    own_expense_reports: bool
+    capabilities: dict[str, bool]
+
+    @staticmethod
+    def of(place: Place) -> DossierPlace:
+        member = place.member
+        return DossierPlace(
+            id=UUID(place.dossier.id),
+            name=place.dossier.name,
+            cabinet=Named(id=UUID(place.cabinet.id), name=place.cabinet.name),
+            member_id=UUID(member.id),
+            first_name=member.first_name,
+            last_name=member.last_name,
+            role=member.role,
+            own_expense_reports=member.own_expense_reports,
+            capabilities=capabilities(member.role, own_expense_reports=member.own_expense_reports),
+        )
+
+
+class Grant(BaseModel):
+    """A place in a dossier of another publisher's, which knows best what it means."""
+
+    source: str
+    member_id: str
+    dossier: dict[str, str]
+    cabinet: dict[str, str]
+    role: str
+    own_expense_reports: bool
+
+    @staticmethod
+    def of(redemption: Redemption) -> Grant:
+        return Grant(
+            source=redemption.source,
+            member_id=redemption.member_id,
+            dossier={"id": redemption.dossier_id, "name": redemption.dossier_name},
+            cabinet={"id": redemption.cabinet_id, "name": redemption.cabinet_name},
+            role=redemption.role,
+            own_expense_reports=redemption.own_expense_reports,
+        )
+
+
+class Me(BaseModel):
+    account_id: UUID
+    email: str
+    verified: bool
+    dossiers: list[DossierPlace]
+    grants: list[Grant]
+
+
+class Sessions:
+    def __init__(self, entrance: Entrance, membership: Membership, trusted_proxies: tuple[Network, ...]) -> None:
+        self._entrance = entrance
+        self._membership = membership
+        self._trusted_proxies = trusted_proxies
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("POST", "/v1/sessions", self.create, "Sign in", NewSession, response=CreatedSession, status=201,
+                  problems=(401, 429)),
+            Route("DELETE", "/v1/sessions/current", self.end, "Sign out", status=204, auth="person", problems=(403,)),
+            Route("GET", "/v1/me", self.me, "Who I am, and my dossiers", response=Me, auth="person", problems=(403,)),
+        ]  # fmt: skip
+
+    async def create(self, request: web.Request) -> BaseModel:
+        """401 says the same for an unknown e-mail address and for a wrong password."""
+        body = await json_body(request, NewSession)
+        if body.code is not None:
+            signed_in = await self._entrance.sign_in_with_code(body.code)
+        else:
+            address = client_address(request, self._trusted_proxies)
+            signed_in = await self._entrance.sign_in(login_key(body.email or ""), body.password or "", address)
+        return CreatedSession(token=signed_in.token, expires_at=signed_in.session.expires_at)
+
+    async def end(self, request: web.Request) -> web.Response:
+        await self._entrance.sign_out(bearer_token(request) or "")
+        return web.Response(status=204)
+
+    async def me(self, request: web.Request) -> BaseModel:
+        account = request[CALLER].account
+        assert account is not None, "the route's guard lets people in alone"  # noqa: S101
+        places = await self._membership.places(account)
+        foreign = [r for r in account.redemptions.values() if r.source != DIRECTORY_SOURCE]
+        return Me(
+            account_id=UUID(account.account_id),
+            email=account.email,
+            verified=account.verified,
+            dossiers=[DossierPlace.of(place) for place in places],
+            grants=[Grant.of(redemption) for redemption in foreign],
+        )
+
+
+def login_key(email: str) -> str:
+    """The account's id of an e-mail address as typed; nonsense gives a key that nobody has."""
+    try:
+        return email_key(normalise_email(email))
+    except BadEmail:
+        return email.strip()

@@ -1,0 +1,203 @@
+"""The way in: redemptions, one-time codes, passwords and sessions."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+from uuid import uuid4
+
+from convive_contracts import DIRECTORY_SOURCE
+from convive_kit.auth import new_secret, same_secret, secret_hash
+from convive_kit.group_commit import DuplicateKey, VersionConflict
+from convive_kit.rate_limit import address_bucket, too_many_requests
+from directory.membership import Membership
+from directory.model.account import Account, Claim, Proof, Session, proof_needed
+from directory.model.change import Change
+from directory.model.refusals import CodeSpent, FieldRefused, MemberGone, OtherPassword
+from directory.passwords import LONGEST, Passwords, refuse_unfit
+from directory.store.protocol import Crowded, Store
+
+PER_ACCOUNT = "20/15minute"
+PER_ADDRESS = "200/15minute"
+_TRIES = 12
+
+
+class Limits(Protocol):
+    """What is needed of the kit's limiter."""
+
+    async def hit(self, name: str, key: str, limit: str) -> int: ...
+
+
+class WrongCredentials(Exception):
+    """The e-mail address or the password is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """`token` is told to the person once; only its hash is kept."""
+
+    token: str
+    session: Session
+
+
+@dataclass(frozen=True, slots=True)
+class Redeemed:
+    credential: str
+    handoff_code: str
+
+
+class Entrance:
+    def __init__(
+        self,
+        store: Store,
+        membership: Membership,
+        passwords: Passwords,
+        limits: Limits,
+        now: Callable[[], datetime],
+        *,
+        session_life: timedelta,
+        service_token: str,
+    ) -> None:
+        self._store = store
+        self._membership = membership
+        self._passwords = passwords
+        self._limits = limits
+        self._now = now
+        self._session_life = session_life
+        self._service_token = service_token
+
+    async def sign_in(self, email_key: str, password: str, address: str) -> SignedIn:
+        """Raises `WrongCredentials`, alike for an unknown e-mail and a wrong password, or a 429 problem."""
+        await self._count("sign-in.address", address_bucket(address), PER_ADDRESS)
+        await self._count("sign-in.account", email_key, PER_ACCOUNT)
+        for _ in range(_TRIES):
+            account = await self._store.account(email_key)
+            right = await self._passwords.matches(account.password_hash if account else None, password)
+            if account is None or not right:
+                raise WrongCredentials
+            better = None
+            if account.password_hash and self._passwords.is_outdated(account.password_hash):
+                better = await self._passwords.hash(password)
+            try:
+                return await self._begin(account.sign_in(better_hash=better))
+            except VersionConflict:
+                continue
+        raise Crowded
+
+    async def sign_in_with_code(self, code: str) -> SignedIn:
+        """Use a one-time code up; raises `CodeSpent`."""
+        code_hash = secret_hash(code)
+        for _ in range(_TRIES):
+            account = await self._store.account_with_handoff(code_hash)
+            if account is None:
+                raise CodeSpent
+            try:
+                return await self._begin(account.sign_in_with(code_hash, self._now()))
+            except VersionConflict:
+                continue
+        raise Crowded
+
+    def came_with(self, code: str, nonce: str) -> bool:
+        """Whether this browser was given the code: a code that was mailed to somebody comes without its nonce."""
+        expected = hmac.new(self._service_token.encode(), f"handoff:{code}".encode(), hashlib.sha256).hexdigest()
+        return same_secret(nonce, expected)
+
+    async def _begin(self, change: Change[Account]) -> SignedIn:
+        account = await self._store.save(change)
+        now = self._now()
+        token = new_secret()
+        session = Session(
+            id=secret_hash(token),
+            account=account.id,
+            account_id=account.account_id,
+            credential_version=account.credential_version,
+            created_at=now,
+            expires_at=now + self._session_life,
+        )
+        await self._store.add_session(session)
+        await self._membership.attach_all(account)
+        return SignedIn(token, session)
+
+    async def who(self, token: str) -> Account | None:
+        """The account of a session token that still counts."""
+        session = await self._store.session(secret_hash(token))
+        account = await self._store.account(session.account) if session else None
+        return account if session and account and account.in_force(session, self._now()) else None
+
+    async def sign_out(self, token: str) -> None:
+        await self._store.end_session(secret_hash(token))
+
+    async def redeem(self, claim: Claim, password: str | None) -> Redeemed:
+        """Use a link up, or answer the same once more to whoever used it up.
+
+        The account's compare-and-swap decides, so of two people with one link only one sets a password; a crash after
+        it is healed by the same call again. Raises `OtherPassword`, `MemberGone`, `EmailUnverified`, `FieldRefused`.
+        """
+        own = claim.source == DIRECTORY_SOURCE
+        new_hash = proven_hash = None
+        for _ in range(_TRIES):
+            if own:
+                claim = await self._as_we_know_it(claim)
+            account = await self._store.account(claim.email_key)
+            chosen = None
+            if proof_needed(account, claim) is Proof.NEW_PASSWORD:
+                if password is None:
+                    raise FieldRefused("A password is needed.", field="password")
+                refuse_unfit(password)
+                chosen = new_hash = new_hash or await self._passwords.hash(password)
+            elif account and password is not None and (proven_hash is None or account.password_hash != proven_hash):
+                await self._prove(account, password)
+                proven_hash = account.password_hash
+            account = account or Account(id=claim.email_key, account_id=str(uuid4()), email=claim.email)
+            code = new_secret()
+            change = account.redeem(claim, new_hash=chosen, handoff=secret_hash(code), now=self._now())
+            try:
+                account = await self._store.save(change)
+            except (VersionConflict, DuplicateKey):
+                continue
+            credential = account.redemptions[claim.invitation_id].credential
+            if own:
+                await self._membership.attach(claim.member_id, account, signed_in=credential == "existing")
+            return Redeemed(credential, code)
+        raise Crowded
+
+    async def _prove(self, account: Account, password: str) -> None:
+        await self._count("sign-in.account", account.id, PER_ACCOUNT)
+        if len(password) > LONGEST or not await self._passwords.matches(account.password_hash, password):
+            raise OtherPassword
+
+    async def _as_we_know_it(self, claim: Claim) -> Claim:
+        """The claim with our own member's data in place of what the link's sender remembers; raises `MemberGone`."""
+        member = await self._store.member(claim.member_id)
+        dossier = await self._store.dossier(member.dossier_id) if member else None
+        cabinet = await self._store.cabinet(member.cabinet_id) if member else None
+        if (
+            not member
+            or not dossier
+            or not cabinet
+            or member.removed_at
+            or dossier.archived_at
+            # The address was corrected: whoever reads the old one is not this member.
+            or member.email_key != claim.email_key
+            or member.invitation_id != claim.invitation_id
+        ):
+            raise MemberGone
+        return claim.model_copy(
+            update={
+                "email": member.email,
+                "dossier_id": dossier.id,
+                "dossier_name": dossier.name,
+                "cabinet_id": cabinet.id,
+                "cabinet_name": cabinet.name,
+                "role": member.role,
+                "own_expense_reports": member.own_expense_reports,
+            }
+        )
+
+    async def _count(self, name: str, key: str, limit: str) -> None:
+        if wait := await self._limits.hit(name, key, limit):
+            raise too_many_requests(wait)

@@ -1,0 +1,192 @@
+"""An account: a person who can sign in. It alone decides a redemption, in one compare-and-swap."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from enum import Enum, auto
+
+from pydantic import BaseModel, ConfigDict
+
+from convive_contracts import DIRECTORY_SOURCE
+from directory.model.change import Announcement, Change, Stored
+from directory.model.member import Member
+from directory.model.refusals import CodeSpent, EmailUnverified
+
+HANDOFF_LIFE = timedelta(seconds=60)
+_HANDOFFS_KEPT = 5
+
+
+class Claim(BaseModel):
+    """What the holder of a link asks for: a place in a dossier, for the account of an e-mail address."""
+
+    model_config = ConfigDict(frozen=True)
+
+    invitation_id: str
+    link_sequence: int
+    source: str
+    channel: str
+    email: str
+    email_key: str
+    member_id: str
+    dossier_id: str
+    dossier_name: str
+    cabinet_id: str
+    cabinet_name: str
+    role: str
+    own_expense_reports: bool = False
+
+
+class Redemption(BaseModel):
+    """A link that was used up. `active`: the person has signed in since."""
+
+    model_config = ConfigDict(frozen=True)
+
+    credential: str
+    at: datetime
+    link_sequence: int
+    channel: str
+    source: str
+    member_id: str
+    dossier_id: str
+    dossier_name: str
+    cabinet_id: str
+    cabinet_name: str
+    role: str
+    own_expense_reports: bool = False
+    active: bool = False
+
+
+class Handoff(BaseModel):
+    """A one-time code for the first sign-in, stored as the hex SHA-256 of it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    hash: str
+    invitation_id: str
+    credential_version: int
+    expires_at: datetime
+
+
+class Session(BaseModel):
+    """`id` is the hex SHA-256 of the token. It counts only while `credential_version` is the account's."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    account: str
+    account_id: str
+    credential_version: int
+    created_at: datetime
+    expires_at: datetime
+
+
+class Proof(Enum):
+    """What a redemption asks of the person."""
+
+    NEW_PASSWORD = auto()
+    OLD_PASSWORD = auto()
+
+
+class Account(Stored):
+    """`id` is the e-mail key: one account per e-mail, and the account of an e-mail is found without an index."""
+
+    kind = "accounts"
+
+    account_id: str
+    email: str
+    password_hash: str | None = None
+    verified: bool = False
+    credential_version: int = 1
+    redemptions: dict[str, Redemption] = {}
+    handoffs: tuple[Handoff, ...] = ()
+
+    def in_force(self, session: Session, now: datetime) -> bool:
+        return (
+            session.credential_version == self.credential_version
+            and session.account_id == self.account_id
+            and session.expires_at > now
+        )
+
+    def holds(self, member: Member) -> bool:
+        """Whether this person has redeemed that membership and still has it."""
+        redemption = self.redemptions.get(member.invitation_id)
+        return (
+            redemption is not None
+            and redemption.source == DIRECTORY_SOURCE
+            and member.removed_at is None
+            and member.email_key == self.id
+            # A crash may have come between the account's write and the member's.
+            and member.account_id in (None, self.account_id)
+        )
+
+    def redeem(self, claim: Claim, *, new_hash: str | None, handoff: str, now: datetime) -> Change[Account]:
+        """Use up a link, or answer the same again for one used up before. `handoff` is the hash of a fresh code.
+
+        `new_hash` is of the password just chosen when `proof_needed` says a new one is, else None: the caller has then
+        checked the account's password, or that the person is signed in.
+        """
+        credential_version = self.credential_version
+        fields: dict[str, object] = {}
+        announcements: list[Announcement] = []
+        if claim.invitation_id not in self.redemptions:
+            credential = "existing" if new_hash is None else "new"
+            # A link that came by e-mail proves that the address is the person's own.
+            fields["verified"] = self.verified or claim.channel == "email"
+            fields["redemptions"] = {**self.redemptions, claim.invitation_id: _redemption(claim, credential, now)}
+            data = {"account_id": self.account_id, "invitation_id": claim.invitation_id, "credential": credential}
+            announcements.append(Announcement("account.redeemed", self.account_id, data))
+            if new_hash is not None and self.version:
+                credential_version += 1
+            if new_hash is not None:
+                fields |= {"password_hash": new_hash, "credential_version": credential_version}
+        code = Handoff(
+            hash=handoff,
+            invitation_id=claim.invitation_id,
+            credential_version=credential_version,
+            expires_at=now + HANDOFF_LIFE,
+        )
+        live = [h for h in self.handoffs if h.expires_at > now and h.credential_version == credential_version]
+        fields["handoffs"] = (*live[1 - _HANDOFFS_KEPT :], code)
+        change = self.changed(*announcements, **fields)
+        return change if self.version else Change(None, change.after, change.announcements)
+
+    def sign_in(self, *, better_hash: str | None = None) -> Change[Account]:
+        """A sign-in with the right password; `better_hash` is of the same password by today's parameters."""
+        return self._signed_in(password_hash=better_hash or self.password_hash)
+
+    def sign_in_with(self, code: str, now: datetime) -> Change[Account]:
+        """A sign-in with a one-time code (given as its hash), which is used up; raises `CodeSpent`."""
+        live = [h for h in self.handoffs if h.expires_at > now and h.credential_version == self.credential_version]
+        if code not in {handoff.hash for handoff in live}:
+            raise CodeSpent
+        return self._signed_in(handoffs=tuple(handoff for handoff in live if handoff.hash != code))
+
+    def _signed_in(self, **fields: object) -> Change[Account]:
+        waiting = [id for id, redemption in self.redemptions.items() if not redemption.active]
+        active = {id: redemption.model_copy(update={"active": True}) for id, redemption in self.redemptions.items()}
+        data = {"account_id": self.account_id, "invitation_ids": waiting}
+        return self.changed(Announcement("account.signed_in", self.account_id, data), redemptions=active, **fields)
+
+
+def proof_needed(account: Account | None, claim: Claim) -> Proof:
+    """What this link asks of the person who holds it; raises `EmailUnverified`.
+
+    Only the first link, or the first that came to the e-mail address itself, sets a password. A link by SMS never does
+    where an account exists: whoever holds a phone could otherwise take over the e-mail's account.
+    """
+    if account is None:
+        return Proof.NEW_PASSWORD
+    if claim.invitation_id in account.redemptions or account.verified:
+        return Proof.OLD_PASSWORD
+    if claim.channel == "email":
+        return Proof.NEW_PASSWORD
+    if all(redemption.cabinet_id != claim.cabinet_id for redemption in account.redemptions.values()):
+        # Another cabinet may have made this account with an address that is not its holder's.
+        raise EmailUnverified
+    return Proof.OLD_PASSWORD
+
+
+def _redemption(claim: Claim, credential: str, now: datetime) -> Redemption:
+    fields = claim.model_dump(exclude={"invitation_id", "email", "email_key"})
+    # Somebody with an account proves at this moment that they can sign in.
+    return Redemption(**fields, credential=credential, at=now, active=credential == "existing")
