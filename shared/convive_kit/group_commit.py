@@ -252,8 +252,11 @@ class GroupCommit:
 class GroupRead:
     """Reads by `_id` that are waiting in the same moment travel in one `find`."""
 
-    def __init__(self, collection: Collection, *, largest: int = 500) -> None:
+    def __init__(
+        self, collection: Collection, *, projection: Mapping[str, Any] | None = None, largest: int = 500
+    ) -> None:
         self._collection = collection
+        self._projection = projection
         self._largest = largest
         self._waiting: dict[Any, asyncio.Future[Document | None]] = {}
         self._reader: asyncio.Task[None] | None = None
@@ -277,7 +280,9 @@ class GroupRead:
                 group = {id: self._waiting.pop(id) for id in ids}
                 try:
                     async with asyncio.timeout(DEADLINE):
-                        found = {d["_id"]: d async for d in self._collection.find({"_id": {"$in": ids}})}
+                        found = {
+                            d["_id"]: d async for d in self._collection.find({"_id": {"$in": ids}}, self._projection)
+                        }
                 except (TimeoutError, PyMongoError) as error:
                     failure = DatabaseAway() if is_outage(error) else error
                     for waiting in group.values():

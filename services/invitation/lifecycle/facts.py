@@ -1,0 +1,51 @@
+"""The events that tell others of an invitation. They carry no name, address or link."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypedDict
+
+from convive_contracts.envelope import rfc3339, structured
+from convive_contracts.events import INVITATION_SOURCE
+from invitation.lifecycle.invitation import Change
+
+
+class Announcement(TypedDict):
+    """A finished event: its id, routing key and body."""
+
+    id: str
+    key: str
+    body: bytes
+
+
+def announcements(change: Change, correlation_id: str | None) -> Iterator[Announcement]:
+    """The events of a change, in order. Their ids are computed, so a repeated announcement is the same event."""
+    after = change.after
+    invitee = after.invitee
+    if invitee is None:
+        return
+    for fact in change.facts:
+        id = f"{after.id}.{fact.version}"
+        body = structured(
+            id=id,
+            source=INVITATION_SOURCE,
+            type=f"convive.invitation.{fact.name}.v1",
+            subject=invitee.member_id,
+            time=after.updated_at,
+            sequence=fact.version,
+            correlation_id=correlation_id,
+            data={
+                "invitation_id": after.id,
+                "member_id": invitee.member_id,
+                "dossier_id": invitee.dossier_id,
+                "cabinet_id": invitee.cabinet_id,
+                "state": fact.state.value,
+                "version": fact.version,
+                "channel": after.channel,
+                "link_sequence": after.link_sequence,
+                "send_sequence": after.send_sequence,
+                "expires_at": rfc3339(after.expires_at) if after.expires_at else None,
+                "reason": after.reason,
+            },
+        )
+        yield {"id": id, "key": f"invitation.{fact.name}", "body": body}

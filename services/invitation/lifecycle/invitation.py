@@ -1,0 +1,493 @@
+"""The invitation: told what happened, it says what must be written and published. Pure; nothing here waits.
+
+Every method leaves the invitation as it was and returns a `Change` holding the invitation as it will be, the steps for
+its history and the facts to publish, or None when there is nothing to write. A store saves the change whole, in one
+compare-and-swap, or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import copy
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Literal, Self
+
+from invitation.lifecycle.schedule import LINK_IS_ALIVE, Policy, next_due
+from invitation.lifecycle.states import State, Trigger, counts, fire, skipped
+
+Channel = Literal["email", "sms", "none"]
+REMEMBERED_EVENTS = 32
+"""How many ids of handled events an invitation remembers, so that each counts once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Invitee:
+    """The person and the place they are given, as last told."""
+
+    member_id: str
+    first_name: str
+    last_name: str
+    email: str
+    email_key: str
+    dossier_id: str
+    dossier_name: str
+    cabinet_id: str
+    cabinet_name: str
+    phone: str | None = None
+    employee_code: str | None = None
+    locale: str = "fr"
+    time_zone: str = "Europe/Paris"
+    role: str = "standard_user"
+    own_expense_reports: bool = False
+    external_ref: str | None = None
+    cabinet_phone: str | None = None
+    invited_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why something happens: who, by which event, in whose words."""
+
+    at: datetime
+    actor: str
+    event_id: str | None = None
+    detail: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """How current a fact about the member is. Without a sequence the publisher's time decides."""
+
+    time: datetime
+    sequence: int | None = None
+
+    def newer_than(self, other: Told | None) -> bool:
+        if other is None:
+            return True
+        if self.sequence is not None and other.sequence is not None:
+            return self.sequence > other.sequence
+        return self.time > other.time
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A claim on the current send: nobody else attempts it before `until`, by the database's clock."""
+
+    owner: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One line of the history."""
+
+    at: datetime
+    trigger: str
+    from_: State
+    to: State
+    actor: str
+    event_id: str | None = None
+    detail: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """Something others may know: becomes the event `invitation.<name>` with `version` as its sequence."""
+
+    name: str
+    state: State
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one save writes. `before` is None for a new invitation."""
+
+    before: Invitation | None
+    after: Invitation
+    steps: tuple[Step, ...]
+    facts: tuple[Fact, ...]
+
+    @property
+    def seen(self) -> int:
+        """The version that must still stand for this change to be carried out."""
+        return 0 if self.before is None else self.before.version
+
+
+@dataclass(slots=True, kw_only=True)
+class Invitation:
+    """The life of one member's way in. `version` counts the saves and the facts; sequences start at 1 with the first
+    link and the first send."""
+
+    id: str
+    source: str
+    created_at: datetime
+    updated_at: datetime
+    version: int = 0
+    invitee: Invitee | None = None
+    state: State = State.PENDING
+    channel: Channel = "none"
+    link_sequence: int = 0
+    send_sequence: int = 0
+    attempt: int = 0
+    lease: Lease | None = None
+    send_at: datetime | None = None
+    expires_at: datetime | None = None
+    due_at: datetime | None = None
+    reason: str | None = None
+    told: Told | None = None
+    announced: bool = False
+    removed: bool = False
+    account_id: str | None = None
+    credential: str | None = None
+    handled: tuple[str, ...] = ()
+    correlation_id: str | None = None
+
+    # --- what publishers say of the member ---------------------------------------------------------------------
+
+    @classmethod
+    def blank(cls, id: str, source: str, now: datetime) -> Self:
+        """An invitation of which nothing is known yet."""
+        return cls(id=id, source=source, created_at=now, updated_at=now)
+
+    def created(self, invitee: Invitee, invite_by: Channel, told: Told, cause: Cause, policy: Policy) -> Change | None:
+        """`user.created`: the way in begins, once. Again after a removal, with a newer fact, it begins anew."""
+        if self._knows(cause):
+            return None
+        if self.removed:
+            if not told.newer_than(self.told):
+                return self._noted(cause, "created", {"ignored": "older than the removal"})
+            draft = _Draft(self, cause)
+            draft.after.removed = False
+            draft.after.reason = draft.after.account_id = draft.after.credential = None
+            draft.fire(Trigger.CREATED_AGAIN)
+        elif self.announced:
+            return self.details_changed(invitee, told, cause, policy)
+        else:
+            draft = _Draft(self, cause)
+            draft.note("created")
+        after = draft.after
+        after.announced = True
+        if told.newer_than(self.told):
+            after.invitee, after.told = invitee, told
+        # Else an update came before: what it said of the person is newer, but the invitation itself begins now.
+        after.channel = invite_by
+        if invite_by != "none":
+            draft.next_link(policy)
+        return draft.done()
+
+    def details_changed(self, invitee: Invitee, told: Told, cause: Cause, policy: Policy) -> Change | None:
+        """`user.updated`: newer details; a changed address makes a new link to it. Before `user.created` it is held
+        and never sends."""
+        if self._knows(cause) or not told.newer_than(self.told):
+            return None
+        draft = _Draft(self, cause)
+        draft.after.invitee, draft.after.told = invitee, told
+        if self.removed:
+            draft.note("updated", {"ignored": "removed"})
+        elif self.invitee is None or not self.announced:
+            draft.note("updated", {"held": "until it is created"})
+        elif self.link_sequence and _reached_elsewhere(self.channel, self.invitee, invitee):
+            draft.fire(Trigger.ADDRESS_CHANGED)
+            if counts(Trigger.ADDRESS_CHANGED, self.state):
+                draft.next_link(policy)
+        elif invitee != self.invitee:
+            draft.note("updated")
+        return draft.done()
+
+    def was_removed(self, told: Told, cause: Cause) -> Change | None:
+        """`user.removed`: no link works from here on. Kept as a tombstone for a `user.created` that comes late."""
+        if self._knows(cause) or (self.removed and not told.newer_than(self.told)):
+            return None
+        # An older removal than what we know does not count: the member was added again since.
+        if self.told is not None and not self.removed and self.told.newer_than(told):
+            return self._noted(cause, "removed", {"ignored": "older than what is known"})
+        draft = _Draft(self, cause)
+        draft.after.told, draft.after.removed = told, True
+        draft.stop_sending()
+        draft.after.reason = "removed" if counts(Trigger.REVOKED, self.state) else self.reason
+        draft.fire(Trigger.REVOKED)
+        return draft.done()
+
+    # --- sending ---------------------------------------------------------------------------------------------------
+
+    def wants_sending(self, now: datetime) -> bool:
+        """Whether a send is due and nobody holds it."""
+        return (
+            self.send_at is not None
+            and self.send_at <= now
+            and (self.lease is None or self.lease.until <= now)
+            and not self._over(now)
+        )
+
+    def claimed(self, owner: str, now: datetime, policy: Policy) -> Change:
+        """Take the lease for the next attempt: the intent is on disk before the effect."""
+        draft = _Draft(self, Cause(now, "system"))
+        draft.after.lease = Lease(owner, now + policy.lease)
+        draft.after.attempt += 1
+        return draft.done()
+
+    def accepted(self, send_sequence: int, cause: Cause) -> Change:
+        """The provider took a send. An older send's outcome is history and nothing else."""
+        draft = _Draft(self, cause)
+        if send_sequence != self.send_sequence:
+            draft.note(Trigger.ACCEPTED, {"of_send": send_sequence})
+            return draft.done()
+        draft.stop_sending()
+        if self.state is State.PENDING:
+            draft.after.reason = None
+        draft.fire(Trigger.ACCEPTED)
+        return draft.done()
+
+    def refused(self, send: tuple[int, int], reason: str, cause: Cause, policy: Policy, *, for_good: bool) -> Change:
+        """An attempt failed: try again later, or give up. `send` is its send sequence and attempt; the failure of an
+        attempt that lost its lease is history, for another one is under way."""
+        draft = _Draft(self, cause)
+        if send != (self.send_sequence, self.attempt) or self.send_at is None:
+            draft.note("refused", {"of_send": send[0], "reason": reason})
+            return draft.done()
+        draft.after.lease = None
+        if for_good or self.attempt >= policy.most_attempts:
+            draft.stop_sending()
+            if counts(Trigger.GAVE_UP, self.state):
+                draft.after.reason = reason
+            draft.fire(Trigger.GAVE_UP, {"reason": reason, "attempt": self.attempt})
+        else:
+            draft.after.send_at = cause.at + policy.backoff(self.attempt)
+            draft.after.reason = reason
+            draft.note("deferred", {"reason": reason, "attempt": self.attempt})
+        return draft.done()
+
+    def released(self, send: tuple[int, int], until: datetime, cause: Cause) -> Change | None:
+        """Give the claim back without an attempt, because the provider is away; the attempt does not count."""
+        if send != (self.send_sequence, self.attempt) or self.lease is None:
+            return None
+        draft = _Draft(self, cause)
+        draft.after.lease = None
+        draft.after.attempt = max(self.attempt - 1, 0)
+        draft.after.send_at = until
+        return draft.done()
+
+    def came_due(self, cause: Cause) -> Change:
+        """The due loop found it and nothing is to be sent: expire it, or drop a lease that nobody needs any more."""
+        draft = _Draft(self, cause)
+        if self._over(cause.at):
+            draft.stop_sending()
+            draft.after.reason = "link_life_over"
+            draft.fire(Trigger.EXPIRED)
+            return draft.done()
+        draft.after.lease = None
+        return draft.done()
+
+    # --- what people do -------------------------------------------------------------------------------------------
+
+    def link_state(self, link_sequence: int, now: datetime) -> Literal["alive", "superseded", "expired", "over"]:
+        """What a link is worth: `over` means that the state says it all."""
+        if self.state in (State.ACTIVE, State.PASSWORD_SET, State.REVOKED, State.DECLINED):
+            return "over"
+        if link_sequence != self.link_sequence:
+            return "superseded"
+        return "expired" if self.state is State.EXPIRED or self._over(now) else "alive"
+
+    def opened(self, cause: Cause) -> Change:
+        """A person acted on the page."""
+        draft = _Draft(self, cause)
+        if counts(Trigger.OPENED, self.state):
+            draft.stop_sending()
+            draft.after.reason = None
+        draft.fire(Trigger.OPENED)
+        return draft.done()
+
+    def redeemed(
+        self, account_id: str | None, credential: str, cause: Cause, *, signed_in: bool = False
+    ) -> Change | None:
+        """The directory used the link up; `signed_in` when the person was signed in while accepting. Steps that we
+        never saw are recorded as skipped. Told again, it changes nothing."""
+        if not counts(Trigger.REDEEMED, self.state) and not (signed_in and counts(Trigger.SIGNED_IN, self.state)):
+            return None
+        draft = _Draft(self, cause)
+        draft.stop_sending()
+        draft.after.reason = None
+        draft.after.credential = credential
+        draft.after.account_id = account_id or self.account_id
+        draft.jump(Trigger.REDEEMED)
+        if signed_in:
+            draft.jump(Trigger.SIGNED_IN)
+        return draft.done()
+
+    def signed_in(self, account_id: str, cause: Cause) -> Change | None:
+        """The account signed in for the first time since this invitation was redeemed."""
+        if not counts(Trigger.SIGNED_IN, self.state):
+            return None
+        draft = _Draft(self, cause)
+        draft.stop_sending()
+        draft.after.reason = None
+        draft.after.account_id = account_id
+        draft.jump(Trigger.SIGNED_IN)
+        return draft.done()
+
+    def declined(self, cause: Cause) -> Change:
+        """“This isn't me.”"""
+        draft = _Draft(self, cause)
+        if counts(Trigger.DECLINED, self.state):
+            draft.stop_sending()
+            draft.after.reason = "declined_by_person"
+        draft.fire(Trigger.DECLINED)
+        return draft.done()
+
+    def renewed(self, cause: Cause, policy: Policy) -> Change | None:
+        """The person asks for the link again: a living link is sent again, a dead one is replaced. None when a send
+        is on its way already."""
+        if self.state in (State.SENT, State.OPENED) and not self._over(cause.at):
+            if self.send_at is not None:
+                return None
+            draft = _Draft(self, cause)
+            draft.note(Trigger.RENEW, {"same_link": True})
+            draft.next_send()
+            return draft.done()
+        if self.state is State.PENDING and self.send_at is not None and not self._over(cause.at):
+            return None
+        return self._next_link(Trigger.RENEW, None, cause, policy)
+
+    # --- what operators and firms do ------------------------------------------------------------------------------
+
+    def resent(self, channel: Channel | None, cause: Cause, policy: Policy) -> Change | None:
+        """A new link, on purpose; the one before is superseded."""
+        return None if self._knows(cause) else self._next_link(Trigger.RESEND, channel, cause, policy)
+
+    def revoked(self, reason: str, cause: Cause) -> Change | None:
+        """Taken back: no link works from here on."""
+        if self._knows(cause):
+            return None
+        draft = _Draft(self, cause)
+        if counts(Trigger.REVOKED, self.state):
+            draft.stop_sending()
+            draft.after.reason = reason
+        draft.fire(Trigger.REVOKED)
+        return draft.done()
+
+    def extended(self, until: datetime, cause: Cause) -> Change:
+        """A later expiry, by the expiry in the document: the link itself stays the same."""
+        draft = _Draft(self, cause)
+        if counts(Trigger.EXTENDED, self.state):
+            draft.after.expires_at = until
+            draft.after.reason = None if self.state is State.EXPIRED else self.reason
+        draft.fire(Trigger.EXTENDED)
+        return draft.done()
+
+    # --- inside ----------------------------------------------------------------------------------------------------
+
+    def _next_link(self, trigger: Trigger, channel: Channel | None, cause: Cause, policy: Policy) -> Change:
+        draft = _Draft(self, cause)
+        if counts(trigger, self.state):
+            draft.after.channel = channel or (self.channel if self.channel != "none" else "email")
+            draft.fire(trigger)
+            draft.next_link(policy)
+        else:
+            draft.fire(trigger)
+        return draft.done()
+
+    def _over(self, now: datetime) -> bool:
+        return self.state in LINK_IS_ALIVE and self.expires_at is not None and self.expires_at <= now
+
+    def _knows(self, cause: Cause) -> bool:
+        return cause.event_id is not None and cause.event_id in self.handled
+
+    def _noted(self, cause: Cause, what: str, detail: Mapping[str, Any]) -> Change:
+        draft = _Draft(self, cause)
+        draft.note(what, detail)
+        return draft.done()
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A change in the making."""
+
+    before: Invitation
+    cause: Cause
+    after: Invitation = field(init=False)
+    steps: list[Step] = field(default_factory=list[Step])
+    entered: list[tuple[str, State]] = field(default_factory=list[tuple[str, State]])
+
+    def __post_init__(self) -> None:
+        self.after = copy(self.before)
+
+    def fire(self, trigger: Trigger, detail: Mapping[str, Any] | None = None) -> None:
+        """Have the machine decide, and note what it decided."""
+        start = self.after.state
+        told = counts(trigger, start)
+        end = fire(trigger, self.after)
+        self._step(trigger, start, end, detail)
+        if told:
+            fact = "extended" if trigger is Trigger.EXTENDED else end.value
+            if end is not State.PENDING or trigger is Trigger.EXTENDED:
+                self.entered.append((fact, end))
+
+    def jump(self, trigger: Trigger) -> None:
+        """As `fire`, for triggers that may jump ahead on the way in: what must have happened unseen is recorded."""
+        if counts(trigger, self.after.state):
+            end = State.PASSWORD_SET if trigger is Trigger.REDEEMED else State.ACTIVE
+            for from_, to in skipped(self.after.state, end):
+                self._step(trigger, from_, to, {"skipped": True})
+                self.entered.append((to.value, to))
+                self.after.state = to
+            self.fire(trigger)
+
+    def note(self, what: str, detail: Mapping[str, Any] | None = None) -> None:
+        """Keep in the history something that leaves the state alone."""
+        self._step(what, self.after.state, self.after.state, detail)
+
+    def next_link(self, policy: Policy) -> None:
+        """A new link supersedes the one before, and goes out with the next send."""
+        self.after.link_sequence += 1
+        self.after.expires_at = self.cause.at + policy.link_life
+        self.after.reason = None
+        self.next_send()
+
+    def next_send(self) -> None:
+        """A new message, due now."""
+        self.after.send_sequence += 1
+        self.after.attempt = 0
+        self.after.lease = None
+        self.after.send_at = self.cause.at
+
+    def stop_sending(self) -> None:
+        """Nothing more is to be sent; an attempt under way ends as history."""
+        self.after.lease = None
+        self.after.send_at = None
+
+    def done(self) -> Change:
+        after, before, cause = self.after, self.before, self.cause
+        after.version = before.version + max(1, len(self.entered))
+        after.updated_at = cause.at
+        after.due_at = next_due(
+            state=after.state,
+            lease_until=after.lease.until if after.lease else None,
+            send_at=after.send_at,
+            expires_at=after.expires_at,
+        )
+        if cause.event_id is not None:
+            after.handled = (*before.handled, cause.event_id)[-REMEMBERED_EVENTS:]
+        # A tombstone of somebody nobody told us of has nothing to tell.
+        entered = self.entered if after.invitee is not None else []
+        facts = tuple(
+            Fact(name, state, before.version + number) for number, (name, state) in enumerate(entered, start=1)
+        )
+        return Change(before if before.version else None, after, tuple(self.steps), facts)
+
+    def _step(self, what: str, from_: State, to: State, detail: Mapping[str, Any] | None) -> None:
+        cause = self.cause
+        merged = {**(cause.detail or {}), **(detail or {})} or None
+        self.steps.append(Step(cause.at, str(what), from_, to, cause.actor, cause.event_id, merged))
+
+
+def _reached_elsewhere(channel: Channel, known: Invitee, told: Invitee) -> bool:
+    return told.email_key != known.email_key or (channel == "sms" and told.phone != known.phone)
+
+
+def then(first: Change, second: Change | None) -> Change:
+    """Two changes of one invitation as one save; `second` was made of `first.after`."""
+    if second is None:
+        return first
+    return replace(second, before=first.before, steps=first.steps + second.steps, facts=first.facts + second.facts)

@@ -1,0 +1,187 @@
+"""Invitations as MongoDB documents, and changes as updates that touch only what changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, cast
+
+from convive_kit.mongo import Document
+from convive_kit.outbox import OutboxEntry
+from invitation.lifecycle.facts import announcements
+from invitation.lifecycle.invitation import Change, Invitation, Invitee, Lease, Step, Told
+from invitation.lifecycle.states import State
+
+KEPT_STEPS = 300
+"""A history longer than any honest life; what floods it pushes the oldest steps out."""
+
+WITHOUT_HISTORY = {"history": 0, "outbox": 0, "writes": 0}
+
+_MEMBER = (
+    "first_name",
+    "last_name",
+    "employee_code",
+    "email",
+    "email_key",
+    "phone",
+    "locale",
+    "time_zone",
+    "role",
+    "own_expense_reports",
+)
+_PLAIN = (
+    "version",
+    "channel",
+    "link_sequence",
+    "send_sequence",
+    "attempt",
+    "send_at",
+    "expires_at",
+    "due_at",
+    "reason",
+    "announced",
+    "removed",
+    "account_id",
+    "credential",
+    "correlation_id",
+    "updated_at",
+)
+
+
+def entries(change: Change, correlation_id: str | None) -> list[OutboxEntry]:
+    """The outbox entries that go with a change."""
+    return [
+        {"id": told["id"], "at": change.after.updated_at, "key": told["key"], "body": told["body"]}
+        for told in announcements(change, correlation_id)
+    ]
+
+
+def to_document(change: Change, outbox: list[OutboxEntry]) -> Document:
+    """The document of a new invitation."""
+    after = change.after
+    return {
+        "_id": after.id,
+        "source": after.source,
+        "created_at": after.created_at,
+        **_fields(after),
+        "history": [_step(step) for step in change.steps],
+        "outbox": outbox,
+    }
+
+
+def to_update(change: Change, outbox: list[OutboxEntry]) -> dict[str, Any]:
+    """The update that carries a change out."""
+    before = cast("Invitation", change.before)
+    old, new = _fields(before), _fields(change.after)
+    update: dict[str, Any] = {"$set": {name: value for name, value in new.items() if old.get(name) != value}}
+    if gone := {name: "" for name in old if name not in new}:
+        update["$unset"] = gone
+    pushes: dict[str, Any] = {}
+    if change.steps:
+        pushes["history"] = {"$each": [_step(step) for step in change.steps], "$slice": -KEPT_STEPS}
+    if outbox:
+        pushes["outbox"] = {"$each": outbox}
+    if pushes:
+        update["$push"] = pushes
+    return update
+
+
+def from_document(document: Mapping[str, Any]) -> Invitation:
+    """The invitation of a document; the history is read on its own."""
+    lease, told = document.get("lease"), document.get("told")
+    return Invitation(
+        id=document["_id"],
+        source=document["source"],
+        created_at=document["created_at"],
+        invitee=_invitee(document),
+        state=State(document["state"]),
+        lease=Lease(lease["owner"], lease["until"]) if lease else None,
+        told=Told(told["time"], told.get("sequence")) if told else None,
+        handled=tuple(document.get("handled", ())),
+        **{name: document[name] for name in _PLAIN if name in document},
+    )
+
+
+def steps_of(document: Mapping[str, Any]) -> list[Step]:
+    """The history of a document."""
+    return [
+        Step(
+            at=step["at"],
+            trigger=step["trigger"],
+            from_=State(step["from"]),
+            to=State(step["to"]),
+            actor=step["actor"],
+            event_id=step.get("event_id"),
+            detail=step.get("detail"),
+        )
+        for step in document.get("history", ())
+    ]
+
+
+def _fields(invitation: Invitation) -> Document:
+    """Everything but the arrays that only grow. What is None is left out, and so are the sparse indexes' entries."""
+    fields: Document = {
+        name: value for name in _PLAIN if (value := cast("object", getattr(invitation, name))) is not None
+    }
+    fields["state"] = invitation.state.value
+    if invitation.lease is not None:
+        fields["lease"] = {"owner": invitation.lease.owner, "until": invitation.lease.until}
+    if invitation.told is not None:
+        fields["told"] = _without_none({"time": invitation.told.time, "sequence": invitation.told.sequence})
+    if invitation.handled:
+        fields["handled"] = list(invitation.handled)
+    invitee = invitation.invitee
+    if invitee is not None:
+        fields["member"] = _without_none(
+            {"id": invitee.member_id, **{name: cast("object", getattr(invitee, name)) for name in _MEMBER}}
+        )
+        fields["dossier"] = _without_none(
+            {"id": invitee.dossier_id, "name": invitee.dossier_name, "external_ref": invitee.external_ref}
+        )
+        fields["cabinet"] = _without_none(
+            {"id": invitee.cabinet_id, "name": invitee.cabinet_name, "phone": invitee.cabinet_phone}
+        )
+        if invitee.invited_by is not None:
+            fields["invited_by"] = invitee.invited_by
+    return fields
+
+
+def _invitee(document: Mapping[str, Any]) -> Invitee | None:
+    member = document.get("member")
+    if member is None:
+        return None
+    dossier, cabinet = document["dossier"], document["cabinet"]
+    return Invitee(
+        member_id=member["id"],
+        dossier_id=dossier["id"],
+        dossier_name=dossier["name"],
+        external_ref=dossier.get("external_ref"),
+        cabinet_id=cabinet["id"],
+        cabinet_name=cabinet["name"],
+        cabinet_phone=cabinet.get("phone"),
+        invited_by=document.get("invited_by"),
+        **{name: member[name] for name in _MEMBER if name in member},
+    )
+
+
+def _step(step: Step) -> Document:
+    return _without_none(
+        {
+            "at": step.at,
+            "trigger": step.trigger,
+            "from": step.from_.value,
+            "to": step.to.value,
+            "actor": step.actor,
+            "event_id": step.event_id,
+            "detail": dict(step.detail) if step.detail else None,
+        }
+    )
+
+
+def _without_none(fields: Mapping[str, object]) -> Document:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def key_of(invitation: Invitation) -> tuple[datetime, str]:
+    """What lists are ordered by."""
+    return invitation.created_at, invitation.id

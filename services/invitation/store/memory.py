@@ -1,0 +1,100 @@
+"""A store in memory, for tests that decide much and touch nothing. It keeps the promises of the real one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from copy import copy
+from datetime import datetime
+from typing import Any
+
+from convive_kit.group_commit import DuplicateKey, VersionConflict
+from convive_kit.outbox import OutboxEntry
+from invitation.lifecycle.invitation import Change, Invitation, Step
+from invitation.lifecycle.states import FINAL
+from invitation.store.documents import KEPT_STEPS, entries, key_of
+from invitation.store.protocol import Filter, Page, Parked
+
+Announce = Callable[[str, Sequence[OutboxEntry]], None]
+
+
+class MemoryStore:
+    """Holds invitations in a dict; a save takes a turn of the event loop, so that races are real."""
+
+    def __init__(self, announce: Announce = lambda _id, _entries: None) -> None:
+        self._announce = announce
+        self._invitations: dict[str, Invitation] = {}
+        self._histories: dict[str, list[Step]] = {}
+        self.parked_messages: dict[str, dict[str, Any]] = {}
+
+    async def load(self, id: str) -> Invitation | None:
+        await asyncio.sleep(0)
+        found = self._invitations.get(id)
+        return None if found is None else copy(found)
+
+    async def save(self, change: Change) -> None:
+        await asyncio.sleep(0)
+        id = change.after.id
+        there = self._invitations.get(id)
+        if change.before is None and there is not None:
+            raise DuplicateKey({"_id": id})
+        if change.before is not None and (there is None or there.version != change.seen):
+            raise VersionConflict
+        self._invitations[id] = copy(change.after)
+        steps = self._histories.setdefault(id, [])
+        steps += change.steps
+        del steps[:-KEPT_STEPS]
+        self._announce(id, entries(change, change.after.correlation_id))
+
+    async def history(self, id: str) -> Sequence[Step]:
+        return list(self._histories.get(id, ()))
+
+    async def due(self, now: datetime, limit: int) -> Sequence[Invitation]:
+        due = [i for i in self._invitations.values() if i.due_at is not None and i.due_at <= now]
+        return [copy(i) for i in sorted(due, key=lambda i: i.due_at or now)[:limit]]
+
+    async def find(
+        self, which: Filter, *, limit: int, after: tuple[datetime, str] | None = None, newest_first: bool = True
+    ) -> Page:
+        found = sorted(
+            (i for i in self._invitations.values() if i.announced and _shows(which, i)),
+            key=key_of,
+            reverse=newest_first,
+        )
+        if after is not None:
+            found = [i for i in found if (key_of(i) < after if newest_first else key_of(i) > after)]
+        items = [copy(i) for i in found[:limit]]
+        return Page(items, key_of(items[-1]) if len(found) > limit else None)
+
+    async def parked(self, *, limit: int, after: tuple[datetime, str] | None = None) -> Sequence[Parked]:
+        found = sorted(
+            ((p["last_seen"], id) for id, p in self.parked_messages.items()),
+            reverse=True,
+        )
+        shown = [(seen, id) for seen, id in found if after is None or (seen, id) < after][:limit]
+        return [Parked(id, self.parked_messages[id]) for _, id in shown]
+
+    async def parked_message(self, id: str) -> Parked | None:
+        fields = self.parked_messages.get(id)
+        return None if fields is None else Parked(id, fields)
+
+
+def _shows(which: Filter, invitation: Invitation) -> bool:
+    invitee = invitation.invitee
+    if invitee is None:
+        return False
+    wanted = (
+        (which.states, invitation.state),
+        (which.channels, invitation.channel),
+        (which.cabinet_ids, invitee.cabinet_id),
+        (which.dossier_ids, invitee.dossier_id),
+        (which.member_ids, invitee.member_id),
+        (which.email_keys, invitee.email_key),
+        (which.errors, invitation.reason),
+    )
+    return (
+        all(not values or value in values for values, value in wanted)
+        and (which.created_after is None or invitation.created_at >= which.created_after)
+        and (which.created_before is None or invitation.created_at < which.created_before)
+        and (which.stuck_since is None or (invitation.updated_at < which.stuck_since and invitation.state not in FINAL))
+    )

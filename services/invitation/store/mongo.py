@@ -1,0 +1,155 @@
+"""The store in MongoDB: one document per invitation, every save one compare-and-swap in a group commit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import structlog
+from pymongo import ASCENDING, DESCENDING, IndexModel
+
+from convive_kit.group_commit import GroupCommit, GroupRead
+from convive_kit.mongo import Database, Document, database_call
+from convive_kit.outbox import OUTBOX_INDEX, OutboxEntry
+from invitation.lifecycle.invitation import Change, Invitation, Step
+from invitation.lifecycle.states import FINAL
+from invitation.store.documents import (
+    WITHOUT_HISTORY,
+    entries,
+    from_document,
+    key_of,
+    steps_of,
+    to_document,
+    to_update,
+)
+from invitation.store.protocol import Filter, Page, Parked
+
+INVITATIONS = "invitations"
+PARKED = "parked"
+
+Announce = Callable[[str, Sequence[OutboxEntry]], None]
+
+
+def _by_creation(*fields: str) -> list[tuple[str, int]]:
+    return [*((name, ASCENDING) for name in fields), ("created_at", DESCENDING), ("_id", DESCENDING)]
+
+
+INDEXES = (
+    IndexModel("due_at", name="due", partialFilterExpression={"due_at": {"$exists": True}}),
+    OUTBOX_INDEX,
+    IndexModel(_by_creation(), name="list"),
+    IndexModel(_by_creation("state"), name="list_state"),
+    IndexModel(_by_creation("cabinet.id"), name="list_cabinet"),
+    IndexModel(_by_creation("dossier.id"), name="list_dossier"),
+    IndexModel("member.id", name="member"),
+    IndexModel("member.email_key", name="email"),
+)
+PARKED_INDEXES = (IndexModel([("last_seen", DESCENDING), ("_id", DESCENDING)], name="list"),)
+
+
+async def create_indexes(database: Database) -> None:
+    """Make the indexes that are missing; safe to repeat, and from several processes at once."""
+    async with database_call(60):
+        await database[INVITATIONS].create_indexes(list(INDEXES))
+        await database[PARKED].create_indexes(list(PARKED_INDEXES))
+
+
+class MongoStore:
+    """See `Store`. `announce` is handed the outbox entries of each save once it is committed."""
+
+    def __init__(self, database: Database, commit: GroupCommit, announce: Announce) -> None:
+        self._invitations = database[INVITATIONS]
+        self._parked = database[PARKED]
+        self._commit = commit
+        self._reads = GroupRead(self._invitations, projection=WITHOUT_HISTORY)
+        self._announce = announce
+
+    async def load(self, id: str) -> Invitation | None:
+        document = await self._reads.load(id)
+        return None if document is None else from_document(document)
+
+    async def save(self, change: Change) -> None:
+        context: Mapping[str, Any] = structlog.contextvars.get_contextvars()
+        outbox = entries(change, context.get("correlation_id") or change.after.correlation_id)
+        if change.before is None:
+            await self._commit.insert(to_document(change, outbox))
+        else:
+            await self._commit.save(change.after.id, change.seen, to_update(change, outbox))
+        self._announce(change.after.id, outbox)
+
+    async def history(self, id: str) -> Sequence[Step]:
+        async with database_call():
+            document = await self._invitations.find_one({"_id": id}, {"history": 1})
+        return [] if document is None else steps_of(document)
+
+    async def due(self, now: datetime, limit: int) -> Sequence[Invitation]:
+        found = (
+            self._invitations.find({"due_at": {"$lte": now}}, WITHOUT_HISTORY).sort("due_at", ASCENDING).limit(limit)
+        )
+        async with database_call():
+            return [from_document(document) async for document in found]
+
+    async def find(
+        self, which: Filter, *, limit: int, after: tuple[datetime, str] | None = None, newest_first: bool = True
+    ) -> Page:
+        direction, beyond = (DESCENDING, "$lt") if newest_first else (ASCENDING, "$gt")
+        query = _query(which)
+        if after is not None:
+            moment, id = after
+            # The first bound is what the index can use, the second what the key says.
+            bound = {f"{beyond}e": moment}
+            query["$and"] = [
+                {"created_at": bound},
+                {"$or": [{"created_at": {beyond: moment}}, {"_id": {beyond: id}}]},
+            ]
+        order = [("created_at", direction), ("_id", direction)]
+        found = self._invitations.find(query, WITHOUT_HISTORY).sort(order).limit(limit + 1)
+        async with database_call():
+            items = [from_document(document) async for document in found]
+        more = len(items) > limit
+        items = items[:limit]
+        return Page(items, key_of(items[-1]) if more else None)
+
+    async def parked(self, *, limit: int, after: tuple[datetime, str] | None = None) -> Sequence[Parked]:
+        query: Document = {}
+        if after is not None:
+            seen, id = after
+            query = {"$or": [{"last_seen": {"$lt": seen}}, {"last_seen": seen, "_id": {"$lt": id}}]}
+        found = self._parked.find(query, {"body": 0}).sort([("last_seen", -1), ("_id", -1)]).limit(limit)
+        async with database_call():
+            return [Parked(document.pop("_id"), document) async for document in found]
+
+    async def parked_message(self, id: str) -> Parked | None:
+        async with database_call():
+            document = await self._parked.find_one({"_id": id})
+        return None if document is None else Parked(document.pop("_id"), document)
+
+
+def _query(which: Filter) -> Document:
+    query: Document = {"announced": True}
+    wanted = (
+        ("state", [state.value for state in which.states]),
+        ("channel", which.channels),
+        ("cabinet.id", which.cabinet_ids),
+        ("dossier.id", which.dossier_ids),
+        ("member.id", which.member_ids),
+        ("member.email_key", which.email_keys),
+        ("reason", which.errors),
+    )
+    for name, values in wanted:
+        if values:
+            query[name] = values[0] if len(values) == 1 else {"$in": list(values)}
+    created: Document = {}
+    if which.created_after is not None:
+        created["$gte"] = which.created_after
+    if which.created_before is not None:
+        created["$lt"] = which.created_before
+    if created:
+        query["created_at"] = created
+    if which.stuck_since is not None:
+        query["updated_at"] = {"$lt": which.stuck_since}
+        query.setdefault("state", {"$nin": [state.value for state in FINAL]})
+        if which.states:
+            query["state"] = {"$in": [state.value for state in which.states if state not in FINAL]}
+    return query

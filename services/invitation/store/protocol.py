@@ -1,0 +1,117 @@
+"""What the rooms ask of a store. Memory and MongoDB keep the same promises; one suite runs over both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from convive_kit.group_commit import DuplicateKey, VersionConflict
+from invitation.lifecycle.invitation import Change, Invitation, Step
+from invitation.lifecycle.states import State
+
+_MOST_RACES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which invitations a list shows. Values of one field mean OR, fields mean AND."""
+
+    states: Sequence[State] = ()
+    channels: Sequence[str] = ()
+    cabinet_ids: Sequence[str] = ()
+    dossier_ids: Sequence[str] = ()
+    member_ids: Sequence[str] = ()
+    email_keys: Sequence[str] = ()
+    errors: Sequence[str] = ()
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    stuck_since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of a list; `after` is the key to go on from, or None at the end."""
+
+    items: Sequence[Invitation]
+    after: tuple[datetime, str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """A message that could not be handled, as kept."""
+
+    id: str
+    fields: dict[str, Any] = field(repr=False)
+
+
+class Store(Protocol):
+    """Where invitations live. Every method raises `DatabaseAway` (a `Retry`) in an outage."""
+
+    async def load(self, id: str) -> Invitation | None:
+        """The invitation, without its history, or None."""
+        ...
+
+    async def save(self, change: Change) -> None:
+        """Carry the change out whole, and have its facts published.
+
+        Raises `DuplicateKey` when it is new and the id is taken, `VersionConflict` when it has changed since it was
+        loaded. After `DatabaseAway` it may have been carried out: load again and decide again.
+        """
+        ...
+
+    async def history(self, id: str) -> Sequence[Step]:
+        """All steps, oldest first; empty for an unknown id."""
+        ...
+
+    async def due(self, now: datetime, limit: int) -> Sequence[Invitation]:
+        """Invitations at which something must happen, those longest due first."""
+        ...
+
+    async def find(
+        self, which: Filter, *, limit: int, after: tuple[datetime, str] | None = None, newest_first: bool = True
+    ) -> Page:
+        """A page of invitations by creation time."""
+        ...
+
+    async def parked(self, *, limit: int, after: tuple[datetime, str] | None = None) -> Sequence[Parked]:
+        """Parked messages, last seen first, with everything but their bodies."""
+        ...
+
+    async def parked_message(self, id: str) -> Parked | None:
+        """One parked message with its body."""
+        ...
+
+
+Decide = Callable[[Invitation], Change | None]
+
+
+async def decide_and_save(store: Store, id: str, decide: Decide) -> Change | None:
+    """Load, decide, save; on a lost race once more with what is there now.
+
+    Returns the change that was carried out, or None when there is no such invitation or nothing to change.
+    """
+    for _ in range(_MOST_RACES):
+        invitation = await store.load(id)
+        change = None if invitation is None else decide(invitation)
+        if change is None:
+            return None
+        try:
+            await store.save(change)
+        except VersionConflict:
+            continue
+        return change
+    raise VersionConflict
+
+
+async def decide_or_begin(store: Store, begin: Callable[[], Invitation], decide: Decide) -> Change | None:
+    """As `decide_and_save`, but an unknown invitation begins as a blank one. The insert comes first: most are new."""
+    blank = begin()
+    change = decide(blank)
+    if change is not None:
+        try:
+            await store.save(change)
+        except DuplicateKey:
+            return await decide_and_save(store, blank.id, decide)
+    return change
