@@ -49,8 +49,9 @@ def address_bucket(address: str) -> str:
 
 class Limiter:
     """Counts hits in the database, in fixed windows: one atomic update each, so that replicas racing for the last hit
-    cannot both have it. (The moving window of `limits` 5.8 refuses one of two simultaneous first hits, and its sliding
-    counter lets hits through while an outdated document waits for the TTL monitor.) Around the border of two windows
+    cannot both have it. (The moving window
+    of `limits` 5.8 wrongly refuses some of the first hits of a key that come at once, and its sliding counter lets hits
+    through while an outdated document waits for the TTL monitor: both seen.) Around the border of two windows
     up to twice the limit can pass.
 
     Keys are stored as hashes. Closed when in doubt: `LimiterAway` while the database does not answer in `time_limit`.

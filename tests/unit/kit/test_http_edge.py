@@ -2,15 +2,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import datetime, timedelta, timezone
 
 import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, make_mocked_request
+from pydantic import BaseModel
 from structlog.testing import capture_logs
 
 from convive_kit.errors import Retry
-from convive_kit.http import client_address
+from convive_kit.http import Timestamp, client_address
 from convive_kit.settings import BaseServiceSettings
 from tests.unit.kit.sample_service import KEY, client
 
@@ -284,3 +286,11 @@ def test_the_client_is_the_rightmost_hop_that_is_no_trusted_proxy(peer: str, for
     trusted = BaseServiceSettings.model_validate({"trusted_proxies": "10.0.0.0/8"}).trusted_proxies
     request = make_mocked_request("GET", "/", headers={"X-Forwarded-For": forwarded})
     assert client_address(request.clone(remote=peer), trusted) == expected
+
+
+def test_times_are_utc_with_milliseconds() -> None:
+    class Moment(BaseModel):
+        at: Timestamp
+
+    paris = datetime(2026, 1, 31, 10, 30, 0, 999_999, tzinfo=timezone(timedelta(hours=1)))
+    assert Moment(at=paris).model_dump_json() == '{"at":"2026-01-31T09:30:00.999Z"}'
