@@ -16,6 +16,8 @@ from deploy.local import programs
 from deploy.local.addresses import LOOPBACK, kept_ports
 from deploy.local.processes import Process, plain_environment
 
+# The name may be the same on every machine: a port mapper of our own keeps it apart from other nodes.
+_NODE = "convive@localhost"
 _CONFIGURATION = """\
 listeners.tcp.1 = {host}:{amqp}
 log.file = false
@@ -84,6 +86,21 @@ class Broker:
         """Shut down in order and start again on the same ports with the same data."""
         await self.stop()
         await self.start()
+
+    async def until_on_disk(self, queue: str) -> None:
+        """Wait until a newly declared quorum queue would survive `kill()`.
+
+        RabbitMQ 3.10 writes the names of its queues about once a second: one declared just before a power cut answers
+        to a declaration afterwards, but to nothing else.
+        """
+        folder = self.folder / "data" / _NODE / "quorum" / _NODE
+        async with asyncio.timeout(30):
+            while True:
+                names, meta = (folder / "names.dets").read_bytes(), (folder / "meta.dets").read_bytes()
+                logs = [entry.name.encode() for entry in folder.iterdir() if entry.is_dir()]
+                if queue.encode() in names and all(log in meta for log in logs):
+                    return
+                await asyncio.sleep(0.05)
 
     def kill(self) -> None:
         """End the node as a power cut would. `start()` brings it back."""
@@ -155,8 +172,7 @@ class Broker:
         folder = self.folder
         return {
             "HOME": str(folder),
-            # The name may be the same on every machine: a port mapper of our own keeps it apart from other nodes.
-            "RABBITMQ_NODENAME": "convive@localhost",
+            "RABBITMQ_NODENAME": _NODE,
             "RABBITMQ_DIST_PORT": str(self._ports["distribution"]),
             "RABBITMQ_MNESIA_BASE": str(folder / "data"),
             "RABBITMQ_LOG_BASE": str(folder / "log"),

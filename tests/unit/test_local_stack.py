@@ -137,6 +137,7 @@ async def test_a_killed_broker_comes_back_on_its_port_with_its_durable_messages(
         message = aio_pika.Message(b"kept", delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
         await channel.default_exchange.publish(message, routing_key="work")
         url = own_broker.url
+        await own_broker.until_on_disk("work")
         own_broker.kill()
     assert not own_broker.server.alive
     await own_broker.start()

@@ -1,0 +1,105 @@
+"""Starts Convive's own programs as children: the two services and the inbox."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from deploy.local.addresses import LOOPBACK
+from deploy.local.credentials import Credentials
+from deploy.local.processes import Process, plain_environment
+from deploy.local.programs import REPOSITORY
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Everything the services must be told: where the engines are, where they themselves listen, the secrets."""
+
+    amqp_url: str
+    mongo_url: str
+    directory_port: int
+    invitation_port: int
+    inbox_port: int
+    smtp_port: int
+    credentials: Credentials
+
+    @property
+    def directory_url(self) -> str:
+        return f"http://{LOOPBACK}:{self.directory_port}"
+
+    @property
+    def invitation_url(self) -> str:
+        return f"http://{LOOPBACK}:{self.invitation_port}"
+
+    @property
+    def inbox_url(self) -> str:
+        return f"http://{LOOPBACK}:{self.inbox_port}"
+
+    def environment(self) -> dict[str, str]:
+        """One for both services: each reads what is its own. What the caller set besides is passed on."""
+        given = {name: value for name, value in os.environ.items() if name.startswith("CONVIVE_")}
+        return given | plain_environment(
+            PYTHONUNBUFFERED="1",
+            CONVIVE_AMQP_URL=self.amqp_url,
+            CONVIVE_MONGO_URL=self.mongo_url,
+            CONVIVE_DIRECTORY_HOST=LOOPBACK,
+            CONVIVE_DIRECTORY_PORT=str(self.directory_port),
+            CONVIVE_DIRECTORY_URL=self.directory_url,
+            CONVIVE_INVITATION_HOST=LOOPBACK,
+            CONVIVE_INVITATION_PORT=str(self.invitation_port),
+            CONVIVE_INVITATION_URL=self.invitation_url,
+            CONVIVE_SMTP_HOST=LOOPBACK,
+            CONVIVE_SMTP_PORT=str(self.smtp_port),
+            CONVIVE_SMTP_TLS="never",
+            CONVIVE_ADMIN_TOKEN=self.credentials.admin_token,
+            CONVIVE_OPS_TOKEN=self.credentials.ops_token,
+            CONVIVE_SERVICE_TOKEN=self.credentials.service_token,
+            CONVIVE_LINK_KEYS=self.credentials.link_key,
+        )
+
+
+class Service:
+    """A child that says over HTTP when it is ready."""
+
+    def __init__(self, name: str, arguments: list[str], *, url: str, env: dict[str, str], log: Path) -> None:
+        command = [sys.executable, "-m", *arguments]
+        self.url = url
+        self.process = Process(name, command, log=log, env=env, cwd=REPOSITORY)
+
+    async def start(self) -> None:
+        """Start it and wait until it answers /readyz with 200. Raises CannotStart with the end of its log."""
+        self.process.start()
+        await self.process.until(self._ready, within=60)
+
+    async def stop(self, grace: float = 15) -> None:
+        """Ask it to finish what it has begun and end."""
+        await self.process.stop(grace)
+
+    async def _ready(self) -> bool:
+        try:
+            async with asyncio.timeout(2):
+                async with aiohttp.ClientSession() as session:
+                    async with session.get(f"{self.url}/readyz") as response:
+                        return response.status == 200
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            return False
+
+
+def directory(around: Surroundings, log: Path) -> Service:
+    return Service("The directory service", ["directory"], url=around.directory_url, env=around.environment(), log=log)
+
+
+def invitation(around: Surroundings, log: Path) -> Service:
+    env = around.environment()
+    return Service("The invitation service", ["invitation"], url=around.invitation_url, env=env, log=log)
+
+
+def inbox(around: Surroundings, log: Path) -> Service:
+    ports = ["--http-port", str(around.inbox_port), "--smtp-port", str(around.smtp_port)]
+    arguments = ["deploy.local.inbox", "--host", LOOPBACK, *ports]
+    return Service("The inbox", arguments, url=around.inbox_url, env=plain_environment(), log=log)
