@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import logging
 import re
 import sys
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import structlog
 from aiohttp.http_exceptions import HttpProcessingError
@@ -59,7 +61,7 @@ def configure(level: str = "info", *, service: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
         redact,
-        structlog.processors.JSONRenderer(ensure_ascii=False, default=str),
+        _as_json,
     ]
     chosen = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
@@ -98,6 +100,15 @@ def _is_ours(record: logging.LogRecord) -> bool:
     return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
+# One encoder for all lines: `json.dumps` with options builds one per call. ASCII, since half a surrogate pair (it comes
+# with broken header bytes) would make the write fail.
+_encode = json.JSONEncoder(default=str, separators=(",", ":")).encode
+
+
+def _as_json(_: WrappedLogger, __: str, event: EventDict) -> str:
+    return _encode(event)
+
+
 def _name_foreign(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     # Libraries write sentences where we write stable names.
     event["message"] = event["event"]
@@ -110,16 +121,24 @@ def redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     return {key: _clean(key, value) for key, value in event.items()}
 
 
+@functools.lru_cache(maxsize=1024)
+def _privacy(key: str) -> Literal["none", "text", "any"]:
+    """Which values of a field called `key` are private: numbers may be, where a password is one."""
+    folded = key.lower()
+    if _PRIVATE_PART.search(folded):
+        return "any"
+    return "text" if folded in _PRIVATE else "none"
+
+
 def _clean(key: str, value: object) -> Any:
     if value is None or isinstance(value, bool):
         return value
-    folded = key.lower()
-    if _PRIVATE_PART.search(folded):
+    privacy = _privacy(key)
+    number = isinstance(value, (int, float))
+    if privacy == "any" or (privacy == "text" and not number):
         return REDACTED
-    if isinstance(value, (int, float)):
+    if number:
         return value
-    if folded in _PRIVATE:
-        return REDACTED
     if isinstance(value, str):
         return mask(value)
     if isinstance(value, Mapping):

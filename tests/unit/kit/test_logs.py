@@ -108,3 +108,14 @@ def test_private_fields_are_blanked_at_any_depth(field: str) -> None:
 )
 def test_what_looks_private_is_masked_inside_text(text: str, expected: str) -> None:
     assert logs.mask(text) == expected
+
+
+def test_half_a_surrogate_pair_does_not_break_the_line(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("info", service="x")
+    logs.get_logger("a").info("odd", header="\udcff é")
+    assert written(capsys)[0]["header"] == "\udcff é"
+
+
+def test_numbers_are_private_only_where_a_secret_may_be_one() -> None:
+    cleaned = logs.redact(None, "", {"password": 1234, "code": 550, "ok": True})
+    assert cleaned == {"password": "[redacted]", "code": 550, "ok": True}
