@@ -11,6 +11,7 @@ from typing import Protocol
 from uuid import uuid4
 
 from convive_contracts import DIRECTORY_SOURCE
+from convive_kit.addresses import BadEmail, email_key, normalise_email
 from convive_kit.auth import new_secret, same_secret, secret_hash
 from convive_kit.group_commit import DuplicateKey, VersionConflict
 from convive_kit.rate_limit import address_bucket, too_many_requests
@@ -201,3 +202,11 @@ class Entrance:
     async def _count(self, name: str, key: str, limit: str) -> None:
         if wait := await self._limits.hit(name, key, limit):
             raise too_many_requests(wait)
+
+
+def login_key(email: str) -> str:
+    """The account's id of an e-mail address as typed; nonsense gives a key that nobody has."""
+    try:
+        return email_key(normalise_email(email))
+    except BadEmail:
+        return email.strip()

@@ -43,9 +43,7 @@ _MOST_MEMBERS = 1000
 class NewDossier(Body):
     name: Name
     external_ref: Annotated[Short | None, Field(description="What this file is called in your own software.")] = None
-    members: Annotated[
-        list[NewMember], Field(max_length=_MOST_MEMBERS, description="Added, and invited, at once.")
-    ] = []
+    members: Annotated[list[NewMember], Field(max_length=_MOST_MEMBERS, description="Added, and invited, at once")] = []
 
 
 class DossierPatch(Body):

@@ -13,8 +13,7 @@ from convive_kit.addresses import Email, email_key
 from convive_kit.http import Query, json_body, parse_query
 from convive_kit.routes import Route
 from directory.api.callers import Callers
-from directory.api.sessions import login_key
-from directory.entrance import Entrance
+from directory.entrance import Entrance, login_key
 from directory.model.account import Claim
 from directory.store.protocol import Store
 

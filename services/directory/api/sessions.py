@@ -9,12 +9,11 @@ from aiohttp import web
 from pydantic import BaseModel, Field, model_validator
 
 from convive_contracts import DIRECTORY_SOURCE
-from convive_kit.addresses import BadEmail, email_key, normalise_email
 from convive_kit.auth import bearer_token
 from convive_kit.http import Body, Network, Timestamp, client_address, json_body
 from convive_kit.routes import Route
 from directory.api.callers import CALLER
-from directory.entrance import Entrance
+from directory.entrance import Entrance, login_key
 from directory.membership import Membership, Place
 from directory.model.account import Redemption
 from directory.model.roles import capabilities
@@ -141,11 +140,3 @@ class Sessions:
             dossiers=[DossierPlace.of(place) for place in places],
             grants=[Grant.of(redemption) for redemption in foreign],
         )
-
-
-def login_key(email: str) -> str:
-    """The account's id of an e-mail address as typed; nonsense gives a key that nobody has."""
-    try:
-        return email_key(normalise_email(email))
-    except BadEmail:
-        return email.strip()

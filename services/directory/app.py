@@ -1,0 +1,165 @@
+"""The composition root: everything is made here, and handed to whoever needs it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from importlib.metadata import PackageNotFoundError, version
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, Counter
+
+from convive_contracts.topology import DIRECTORY_EVENTS, DIRECTORY_PARKED
+from convive_kit.bus import Bus, BusAway
+from convive_kit.edge import Render, make_app
+from convive_kit.group_commit import GroupCommit
+from convive_kit.http import problem_response
+from convive_kit.logs import get_logger
+from convive_kit.metrics import new_registry
+from convive_kit.mongo import DatabaseAway, DatabaseClock, close_client, open_client, ping
+from convive_kit.openapi import About
+from convive_kit.parking import Parking
+from convive_kit.process import Process
+from convive_kit.rate_limit import Limiter
+from convive_kit.routes import Guard, Route
+from directory.announcements import InvitationNews, entries
+from directory.api.answers import answering
+from directory.api.cabinets import Cabinets
+from directory.api.callers import Callers
+from directory.api.dossiers import Dossiers
+from directory.api.internal import Internal
+from directory.api.members import Members
+from directory.api.sessions import Sessions
+from directory.entrance import Entrance
+from directory.membership import Membership
+from directory.passwords import Passwords
+from directory.settings import DirectorySettings
+from directory.store.mongo import MongoStore
+from directory.web.pages import Pages
+
+Part = Literal["web", "worker"]
+ROLES: dict[str, Sequence[Part]] = {"web": ("web",), "worker": ("worker",), "both": ("web", "worker")}
+
+_PREFETCH = 200
+_TIME_LIMIT = timedelta(seconds=15)
+
+log = get_logger(__name__)
+
+
+async def start(process: Process, settings: DirectorySettings, parts: Sequence[Part]) -> int:
+    """Start the parts of one process and return the port it listens on.
+
+    It listens at once and goes on preparing until the database is there: `/readyz` tells the difference.
+    """
+    registry = new_registry()
+    client = open_client(settings.mongo_url.get_secret_value())
+    process.on_stop("database", lambda: close_client(client))
+    database = client[settings.directory_database]
+    clock = DatabaseClock(client)
+    bus = Bus(settings.amqp_url.get_secret_value(), observe=_counter(registry))
+    store = MongoStore(database, bus=bus, entries_of=entries(clock.now), now=clock.now)
+    membership = Membership(store, clock.now)
+    # Stopped from the last to the first: requests, sweepers, announcements, consumers, then what they wrote.
+    process.on_stop("writes", store.drain)
+    process.spawn("clock", clock.run())
+    if "worker" in parts:
+        parking = Parking(GroupCommit(database["parked"]), now=clock.now, step="directory")
+        news = InvitationNews(store)
+        bus.consume(DIRECTORY_EVENTS, news.handle, park=parking.park, prefetch=_PREFETCH)
+        bus.consume(DIRECTORY_PARKED, parking.keep_dead_letter, park=parking.park, prefetch=_PREFETCH)
+    process.spawn("bus", bus.run())
+    process.on_stop("bus", bus.drain)
+    process.on_stop("announcements", store.drain)
+
+    routes: Sequence[Route] = ()
+    guards: Sequence[Guard] = ()
+    render: Render = problem_response
+    if "web" in parts:
+        limiter = Limiter(settings.mongo_url.get_secret_value(), settings.directory_database)
+        process.on_stop("limiter", _closing(limiter.close))
+        passwords = Passwords(threads=settings.password_threads)
+        process.on_stop("passwords", _closing(passwords.close))
+        entrance = Entrance(
+            store,
+            membership,
+            passwords,
+            limiter,
+            clock.now,
+            session_life=settings.session_life,
+            service_token=settings.service_token.get_secret_value(),
+        )
+        callers = Callers(store, entrance, admin_token=settings.admin_token, service_token=settings.service_token)
+        pages = Pages(entrance, membership, settings)
+        resources = (
+            Cabinets(store, clock.now),
+            Dossiers(store, membership, clock.now),
+            Members(store, membership, callers, clock.now),
+            Sessions(entrance, membership, settings.trusted_proxies),
+            Internal(store, entrance, callers),
+        )
+        routes = [*answering([route for resource in resources for route in resource.routes()]), *pages.routes()]
+        guards = callers.guards
+        render = pages.problem
+
+    prepared = asyncio.Event()
+
+    async def database_usable() -> None:
+        await ping(client)
+        if not prepared.is_set():
+            raise DatabaseAway
+
+    async def bus_usable() -> None:
+        if not bus.healthy:
+            raise BusAway
+
+    app = make_app(
+        About("Convive directory", _version(), "Cabinets, dossiers, members, accounts and sessions."),
+        routes,
+        guards=guards,
+        checks={"database": database_usable, "bus": bus_usable},
+        registry=registry,
+        time_limit=_TIME_LIMIT,
+        render=render,
+    )
+    port = await process.serve(app, settings.directory_host, settings.directory_port)
+    await _prepare(store, clock)
+    prepared.set()
+    if "worker" in parts:
+        process.spawn("membership", membership.run())
+        for kind, relay in store.relays.items():
+            process.spawn(f"outbox of {kind}", relay.run())
+    return port
+
+
+async def _prepare(store: MongoStore, clock: DatabaseClock) -> None:
+    while True:
+        try:
+            await clock.measure()
+            await store.prepare()
+        except DatabaseAway:
+            log.warning("database.away")
+            await asyncio.sleep(1)
+        else:
+            return
+
+
+def _closing(close: Callable[[], None]) -> Callable[[], Awaitable[None]]:
+    async def stop() -> None:
+        close()
+
+    return stop
+
+
+def _counter(registry: CollectorRegistry) -> Callable[[str, str], None]:
+    events = Counter(
+        "convive_directory_events", "Messages taken from the bus.", ["queue", "outcome"], registry=registry
+    )
+    return lambda queue, outcome: events.labels(queue, outcome).inc()
+
+
+def _version() -> str:
+    try:
+        return version("convive")
+    except PackageNotFoundError:  # run from the source tree
+        return "0"

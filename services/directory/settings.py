@@ -1,0 +1,40 @@
+"""The directory's settings, from the environment."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, SecretStr
+
+from convive_kit.settings import BaseServiceSettings
+
+
+def _without_slash(url: str) -> str:
+    if not url.startswith(("http://", "https://")):
+        raise ValueError("it must start with http:// or https://")
+    return url.rstrip("/")
+
+
+Url = Annotated[str, AfterValidator(_without_slash)]
+
+
+class DirectorySettings(BaseServiceSettings):
+    directory_host: str = Field(default="0.0.0.0", description="The interface the directory listens on.")
+    directory_port: int = Field(default=8081, ge=0, le=65535, description="The port the directory listens on.")
+    directory_database: str = Field(default="convive_directory", description="The directory's database.")
+    directory_url: Url = Field(
+        default="http://127.0.0.1:8081", description="Where people reach the directory; with https, cookies are Secure."
+    )
+    cookie_domain: str = Field(
+        default="",
+        description="The domain of the cookies, where the services have different host names, e.g. convive.example.",
+    )
+    session_life: timedelta = Field(
+        default=timedelta(days=14), gt=timedelta(0), description="How long somebody stays signed in."
+    )
+    password_threads: int = Field(
+        default=2, ge=1, le=64, description="Passwords hashed at the same time, at 19 MiB of memory each."
+    )
+    admin_token: SecretStr = Field(min_length=16, description="Who holds it makes cabinets and their API keys.")
+    service_token: SecretStr = Field(min_length=16, description="Shared by the two services; signs their calls.")

@@ -1,0 +1,49 @@
+"""Roles and capabilities as people read them; every text is a msgid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from directory.web.language import msgid
+
+
+@dataclass(frozen=True, slots=True)
+class RoleWords:
+    label: str
+    may: str
+
+
+ROLES = {
+    "expense_approver": RoleWords(
+        msgid("Expense approver"), msgid("You see every document of the file and approve expense reports.")
+    ),
+    "standard_user": RoleWords(
+        msgid("Standard user"), msgid("You deposit your documents and see only those you deposited yourself.")
+    ),
+    "administrator": RoleWords(msgid("Administrator"), msgid("You can do everything the firm can do in this file.")),
+}
+# Another publisher may have roles of its own.
+OTHER_ROLE = RoleWords(msgid("Guest"), msgid("The firm has chosen what you can see and do in this file."))
+
+CAPABILITIES = {
+    "see_all_documents": msgid("See all documents"),
+    "see_own_documents": msgid("See the documents you deposited"),
+    "approve_expense_reports": msgid("Approve expense reports"),
+    "file_own_expense_reports": msgid("File your own expense reports"),
+    "manage_chart_of_accounts": msgid("Manage the chart of accounts"),
+    "manage_automation_rules": msgid("Manage the automation rules"),
+    "manage_users": msgid("Add, change and remove users"),
+}
+
+
+def role_words(role: str) -> RoleWords:
+    return ROLES.get(role, OTHER_ROLE)
+
+
+def may(granted: dict[str, bool]) -> list[str]:
+    """What somebody may do, without what a larger right already says."""
+    return [
+        words
+        for name, words in CAPABILITIES.items()
+        if granted[name] and not (name == "see_own_documents" and granted["see_all_documents"])
+    ]
