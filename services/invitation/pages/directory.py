@@ -1,0 +1,144 @@
+"""What the link pages ask of the directory. It alone decides a redemption."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, ClassVar, cast
+
+import aiohttp
+from convive_kit.errors import Retry
+from convive_kit.http import Problem
+
+from invitation.lifecycle.invitation import Invitation, Invitee
+
+_TIME_LIMIT = 8.0
+
+
+class DirectoryAway(Retry):
+    """The directory does not answer."""
+
+    slug: ClassVar[str] = "directory_away"
+
+
+class OtherPassword(Exception):
+    """The account has another password."""
+
+
+class MemberGone(Exception):
+    """The person is no longer a member of the dossier."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What may be known of an e-mail address before its owner is here."""
+
+    exists: bool
+    verified: bool
+
+    def keeps_its_password(self, channel: str) -> bool:
+        """Whether a link through that channel asks for the account's password instead of setting a new one. An address
+        that nobody has proved to own is proved by the first link mailed to it; a link by SMS proves nothing."""
+        return self.exists and (self.verified or channel == "sms")
+
+
+@dataclass(frozen=True, slots=True)
+class Redeemed:
+    """The directory used the link up. `handoff_code` signs the person in, once, within a minute."""
+
+    credential: str
+    handoff_code: str
+
+
+class Directory:
+    """Calls to the directory, each with a time limit; an outage is `DirectoryAway`."""
+
+    def __init__(self, url: str, service_token: str) -> None:
+        self._url = url
+        self._service = {"Authorization": f"Bearer {service_token}"}
+        self._session: aiohttp.ClientSession | None = None
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def account(self, email: str) -> Account:
+        """Whether there is an account for an e-mail address."""
+        _, answer = await self._call("GET", "/internal/v1/accounts", self._service, query={"email": email})
+        return Account(exists=answer["exists"], verified=answer["verified"])
+
+    async def email_of_session(self, token: str) -> str | None:
+        """The e-mail address of whoever is signed in with that session, or None."""
+        headers = {"Authorization": f"Bearer {token}"}
+        status, answer = await self._call("GET", "/v1/me", headers, expected=(HTTPStatus.UNAUTHORIZED,))
+        return answer["email"] if status == HTTPStatus.OK else None
+
+    async def cabinet_of_key(self, key: str) -> str | None:
+        """The cabinet that an API key belongs to, or None."""
+        _, answer = await self._call("POST", "/internal/v1/keys/introspect", self._service, body={"key": key})
+        return answer["cabinet_id"] if answer["active"] else None
+
+    async def redeem(self, invitation: Invitation, invitee: Invitee, password: str | None) -> Redeemed:
+        """Use the link up; the same call again answers the same. Without a password this service vouches that the
+        person is signed in. Raises `OtherPassword`, `MemberGone`, `DirectoryAway`, or a `Problem` to pass on."""
+        body = {
+            "invitation_id": invitation.id,
+            "link_sequence": invitation.link_sequence,
+            "source": invitation.source,
+            "member": {
+                "id": invitee.member_id,
+                "first_name": invitee.first_name,
+                "last_name": invitee.last_name,
+                "employee_code": invitee.employee_code,
+                "email": invitee.email,
+                "phone": invitee.phone,
+                "locale": invitee.locale,
+                "time_zone": invitee.time_zone,
+                "role": invitee.role,
+                "own_expense_reports": invitee.own_expense_reports,
+            },
+            "dossier": {"id": invitee.dossier_id, "name": invitee.dossier_name},
+            "cabinet": {"id": invitee.cabinet_id, "name": invitee.cabinet_name},
+            "channel": "sms" if invitation.channel == "sms" else "email",
+        }
+        if password is not None:
+            body["password"] = password
+        told = (HTTPStatus.CONFLICT, HTTPStatus.GONE, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.TOO_MANY_REQUESTS)
+        status, answer = await self._call("POST", "/internal/v1/redemptions", self._service, body=body, expected=told)
+        match status:
+            case HTTPStatus.CONFLICT:
+                raise OtherPassword
+            case HTTPStatus.GONE:
+                raise MemberGone
+            case HTTPStatus.TOO_MANY_REQUESTS:
+                raise Problem(429, "too_many_requests", "Too many attempts; wait a little.", retry_after=answer["wait"])
+            case HTTPStatus.UNPROCESSABLE_ENTITY:
+                raise Problem(422, "invalid_fields", errors=answer.get("errors", ()))
+            case _:
+                return Redeemed(answer["credential"], answer["handoff_code"])
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        headers: dict[str, str],
+        *,
+        query: dict[str, str] | None = None,
+        body: dict[str, Any] | None = None,
+        expected: tuple[int, ...] = (),
+    ) -> tuple[int, dict[str, Any]]:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_TIME_LIMIT))
+        try:
+            async with self._session.request(
+                method, self._url + path, headers=headers, params=query, json=body, allow_redirects=False
+            ) as response:
+                if response.status != HTTPStatus.OK and response.status not in expected:
+                    raise DirectoryAway(f"The directory answered {response.status}.")
+                answer = cast("dict[str, Any]", await response.json(content_type=None))
+                answer["wait"] = float(response.headers.get("Retry-After", 5))
+                return response.status, answer
+        except (aiohttp.ClientError, asyncio.TimeoutError, ValueError) as error:
+            raise DirectoryAway from error
