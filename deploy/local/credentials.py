@@ -26,8 +26,8 @@ def kept_credentials(file: Path) -> Credentials:
     try:
         known = cast("dict[str, str]", json.loads(file.read_text()))
     except (FileNotFoundError, ValueError):
-        known = dict[str, str]()
-    credentials = Credentials(**{name: known.get(name, value) for name, value in fresh.items()})
+        known: dict[str, str] = {}
+    credentials = Credentials(**(fresh | {name: value for name, value in known.items() if name in fresh}))
     write_privately(file, json.dumps(asdict(credentials), indent=2))
     return credentials
 

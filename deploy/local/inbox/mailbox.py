@@ -54,7 +54,7 @@ class Mail:
         return {name.lower(): str(value) for name, value in self._parsed.items()}
 
     def as_json(self) -> dict[str, object]:
-        text = self._part("plain")
+        text = self._part("plain").replace("\r\n", "\n")
         headers = self.headers()
         return {
             "id": self.id,

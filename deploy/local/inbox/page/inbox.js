@@ -72,9 +72,15 @@ function mark() {
   }
 }
 
-function drawBubble(text) {
-  const parts = text.split(/(https?:\/\/[^\s<>"']+)/);
-  at("bubble").replaceChildren(...parts.map((part, i) => (i % 2 ? link(part) : document.createTextNode(part))));
+function drawBubble(message) {
+  const parts = [];
+  let rest = message.text;
+  for (const address of message.links) {
+    const [before, ...after] = rest.split(address);
+    parts.push(before, link(address));
+    rest = after.join(address);
+  }
+  at("bubble").replaceChildren(...parts, rest);
 }
 
 async function drawView(message) {
@@ -88,7 +94,7 @@ async function drawView(message) {
     button.setAttribute("aria-pressed", String(button.dataset.view === view));
   }
   if (!mail) {
-    drawBubble(message.text);
+    drawBubble(message);
   } else if (view === "html") {
     // Replaced, not navigated: the back button leaves the message, not a frame.
     const address = `/messages/${message.id}/html`;
