@@ -119,11 +119,11 @@ async def _live(main: Callable[[Process], Awaitable[None]], grace: float) -> int
         await starting
         log.info("process.started")
         await stopping
-    except asyncio.CancelledError:
-        pass
-    except Exception:
-        process.crashed = True
-        log.exception("process.start_failed")
+    except BaseException as error:
+        # Cancelled is what a start is when the process was asked to end; anything else is a failure.
+        if not (isinstance(error, asyncio.CancelledError) and process.stopping.is_set()):
+            process.crashed = True
+            log.exception("process.start_failed")
     process.stopping.set()
     try:
         async with asyncio.timeout(grace):

@@ -6,7 +6,6 @@ import sys
 import types
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BeforeValidator, Field, SecretStr, TypeAdapter, ValidationError
@@ -14,9 +13,10 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from convive_kit.http import Network
+
 PREFIX = "CONVIVE_"
 Item = TypeVar("Item")
-Network = IPv4Network | IPv6Network
 
 
 def _split(value: object) -> object:
