@@ -42,5 +42,5 @@ chaos: setup ## the long fault run
 	@if [ ! -d tests/chaos ]; then echo "The fault run comes with later work: there is no tests/chaos yet." >&2; exit 1; fi
 	exec $(BIN)/python -m tests.chaos $(ARGS)
 
-lock: setup ## resolve the requirements anew
-	@exec deploy/local/lock.sh
+lock: setup ## resolve the requirements anew (ARGS=--upgrade for the newest releases)
+	@exec deploy/local/lock.sh $(ARGS)
