@@ -288,7 +288,9 @@ class Invitation:
             return "over"
         if link_sequence != self.link_sequence:
             return "superseded"
-        return "expired" if self.state is State.EXPIRED or self._over(now) else "alive"
+        if self.state is State.EXPIRED or (self.expires_at is not None and self.expires_at <= now):
+            return "expired"
+        return "alive"
 
     def opened(self, cause: Cause) -> Change:
         """A person acted on the page."""

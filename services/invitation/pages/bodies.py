@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Literal, TypeVar
 
 from aiohttp import web
-from convive_kit.http import Timestamp, form_body, json_body
 from pydantic import BaseModel, ConfigDict, Field
 
+from convive_kit.http import Timestamp, form_body, json_body
 from invitation.lifecycle.invitation import Invitation, Invitee
 from invitation.lifecycle.states import State
 from invitation.pages.context import Firm

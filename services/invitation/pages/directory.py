@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, ClassVar, cast
 
 import aiohttp
+
 from convive_kit.errors import Retry
 from convive_kit.http import Problem
-
 from invitation.lifecycle.invitation import Invitation, Invitee
 
 _TIME_LIMIT = 8.0
@@ -140,5 +139,5 @@ class Directory:
                 answer = cast("dict[str, Any]", await response.json(content_type=None))
                 answer["wait"] = float(response.headers.get("Retry-After", 5))
                 return response.status, answer
-        except (aiohttp.ClientError, asyncio.TimeoutError, ValueError) as error:
+        except (TimeoutError, aiohttp.ClientError, ValueError) as error:
             raise DirectoryAway from error

@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
 import structlog
 from aiohttp import web
+
 from convive_kit.addresses import email_key
 from convive_kit.auth import bearer_token
 from convive_kit.errors import Retry
-from convive_kit.http import Problem, client_address, json_response
+from convive_kit.http import Problem, client_address, json_response, problem_response
 from convive_kit.rate_limit import Limiter, LocalLimiter, too_many_requests
 from convive_kit.routes import Route
-
 from invitation.i18n import choose_locale
 from invitation.lifecycle.invitation import Cause, Change, Invitation, Invitee
 from invitation.lifecycle.links import Links
@@ -31,7 +31,7 @@ from invitation.lifecycle.states import State
 from invitation.pages import context as pages
 from invitation.pages.bodies import Accept, Decline, InvitationView, Nothing, Open, Password, Redirect, StateView, read
 from invitation.pages.directory import Account, Directory, MemberGone, OtherPassword, Redeemed
-from invitation.pages.passwords import judge
+from invitation.pages.passwords import explain, judge
 from invitation.pages.render import PageRenderer, security_headers
 from invitation.settings import InvitationSettings
 from invitation.store.protocol import Decide, Store, decide_and_save
@@ -94,21 +94,28 @@ class LinkPages:
     def routes(self) -> list[Route]:
         """The calls of a link; `problem` answers people with a page."""
         gone = (404, 410, 429, 503)
+        steps = (
+            ("open", self._open, "A person acted on the page", Open, StateView, (409,)),
+            ("password", self._password, "Choose the password of a new account", Password, Redirect, (409, 422)),
+            ("accept", self._accept, "Accept with an account that exists", Accept, Redirect, (401, 403, 409, 422)),
+            ("renew", self._renew, "Send the link again to the address on record", Nothing, StateView, (409,)),
+            ("decline", self._decline, "“This isn't me”", Decline, StateView, (409,)),
+        )
+        page = "/i/{token}"
         return [
             Route("GET", "/i/static/{name}", self._static, query=None, documented=False),
-            Route("GET", "/i/{token}", self._show, "The invitation behind a link", response=InvitationView, query=None, problems=gone),
-            Route("GET", "/i/{token}/decline", self._ask_before_declining, query=None, documented=False),
+            Route("GET", page, self._show, "What a link opens", query=None, response=InvitationView, problems=gone),
+            Route("GET", f"{page}/decline", self._ask_before_declining, query=None, documented=False),
             # Back, reload or a bookmark on the answer to a form must not lead nowhere.
             *(
-                Route("GET", f"/i/{{token}}/{step}", self._back_to_the_page, query=None, documented=False)
+                Route("GET", f"{page}/{step}", self._back_to_the_page, query=None, documented=False)
                 for step in ("open", "password", "accept", "renew")
             ),
-            Route("POST", "/i/{token}/open", self._open, "A person acted on the page", body=Open, response=StateView, query=None, problems=(*gone, 409)),
-            Route("POST", "/i/{token}/password", self._password, "Choose the password of a new account", body=Password, response=Redirect, query=None, problems=(*gone, 409, 422)),
-            Route("POST", "/i/{token}/accept", self._accept, "Accept with an account that exists", body=Accept, response=Redirect, query=None, problems=(*gone, 401, 403, 409, 422)),
-            Route("POST", "/i/{token}/renew", self._renew, "Send the link again to the address on record", body=Nothing, response=StateView, query=None, problems=(*gone, 409)),
-            Route("POST", "/i/{token}/decline", self._decline, "“This isn't me”", body=Decline, response=StateView, query=None, problems=(*gone, 409)),
-        ]  # fmt: skip
+            *(
+                Route("POST", f"{page}/{step}", handler, summary, body, None, view, problems=(*gone, *problems))
+                for step, handler, summary, body, view, problems in steps
+            ),
+        ]
 
     # --- reading ---------------------------------------------------------------------------------------------------
 
@@ -170,7 +177,7 @@ class LinkPages:
                 raise Problem(
                     422,
                     "weak_password",
-                    errors=[{"field": "password", "message": _said(reason, visit)} for reason in reasons],
+                    errors=[{"field": "password", "message": explain(reason, visit.page.locale)} for reason in reasons],
                     reasons=[reason.value for reason in reasons],
                 )
             return self._page(pages.Invitation(visit.firm, _guest(visit), reasons), visit.page)
@@ -181,7 +188,7 @@ class LinkPages:
                 raise _conflict(await self._state_now(visit)) from None
             return await self._taken_or_existing(visit)
         except MemberGone:
-            return self._gone(request, visit, "revoked")
+            raise _DeadLink(visit, "revoked") from None
         return await self._redeemed(request, visit, redeemed)
 
     async def _accept(self, request: web.Request) -> web.StreamResponse:
@@ -201,7 +208,7 @@ class LinkPages:
             page = pages.ExistingAccount(visit.firm, _guest(visit), wrong_password=True)
             return self._page(page, visit.page)
         except MemberGone:
-            return self._gone(request, visit, "revoked")
+            raise _DeadLink(visit, "revoked") from None
         return await self._redeemed(request, visit, redeemed)
 
     async def _renew(self, request: web.Request) -> web.StreamResponse:
@@ -209,9 +216,10 @@ class LinkPages:
         proved = _wants_json(request) or (await read(request, Nothing)).proof == "input"
         self._refuse_used_up(visit)
         if visit.invitation.state in (State.REVOKED, State.DECLINED):
-            return self._gone(request, visit, _over(visit.invitation.state))
+            raise _DeadLink(visit, _over(visit.invitation.state))
         if not proved:
-            return self._dead_page(visit) or await self._show(request)
+            self._refuse_dead(visit)
+            raise web.HTTPSeeOther(visit.page.path)
         if wait := await self._limiter.hit("link.renew", visit.invitation.id, RENEWALS_PER_LINK):
             raise too_many_requests(wait)
         cause = self._cause()
@@ -362,16 +370,6 @@ class LinkPages:
         html = self._renderer.render(page, where)
         return web.Response(text=html, status=page.status, content_type="text/html", headers=self._headers)
 
-    def _gone(self, request: web.Request, visit: Visit, reason: GoneReason) -> web.StreamResponse:
-        return self.problem(request, _DeadLink(visit, reason))
-
-    def _dead_page(self, visit: Visit) -> web.Response | None:
-        try:
-            self._refuse_dead(visit)
-        except _DeadLink as dead:
-            return self._page(self._page_of(dead), visit.page)
-        return None
-
     def _page_of(self, dead: _DeadLink) -> pages.Page:
         visit = dead.visit
         match dead.reason:
@@ -388,7 +386,7 @@ class LinkPages:
     def problem(self, request: web.Request, problem: Problem) -> web.StreamResponse:
         """The answer to a problem on a link route: a page for people, a problem document for programs."""
         if _wants_json(request):
-            return _problem_document(problem)
+            return problem_response(request, problem)
         match problem:
             case _DeadLink():
                 page, where = self._page_of(problem), problem.visit.page
@@ -406,7 +404,7 @@ class LinkPages:
                 # A form that says nothing: back to the page it belongs to, which says what to do.
                 return web.Response(status=303, headers={**self._headers, "Location": _link_path(request)})
             case _:
-                return _problem_document(problem)
+                return problem_response(request, problem)
         response = self._page(page, where)
         response.headers.update(problem.headers)
         return response
@@ -431,12 +429,6 @@ def _over(state: State) -> GoneReason:
 
 def _conflict(state: State, slug: str = "other_password") -> Problem:
     return Problem(409, slug, state=state.value)
-
-
-def _problem_document(problem: Problem) -> web.StreamResponse:
-    from convive_kit.http import problem_response
-
-    return problem_response(None, problem)  # type: ignore
 
 
 def _wants_json(request: web.Request) -> bool:
@@ -469,12 +461,3 @@ def _guest(visit: Visit) -> pages.Guest:
         expires_at=visit.invitation.expires_at or visit.invitation.updated_at,
         time_zone=invitee.time_zone,
     )
-
-
-def _said(reason: pages.Reason, visit: Visit) -> str:
-    from invitation.pages.passwords import explain
-
-    return explain(reason, visit.page.locale)
-
-
-Routes = Sequence[Route]

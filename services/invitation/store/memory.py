@@ -8,12 +8,13 @@ from copy import copy
 from datetime import datetime
 from typing import Any
 
+from convive_contracts.events import CabinetState, DossierState
 from convive_kit.group_commit import DuplicateKey, VersionConflict
 from convive_kit.outbox import OutboxEntry
-from invitation.lifecycle.invitation import Change, Invitation, Step
+from invitation.lifecycle.invitation import Change, Invitation, Invitee, Step
 from invitation.lifecycle.states import FINAL
 from invitation.store.documents import KEPT_STEPS, entries, key_of
-from invitation.store.protocol import Filter, Page, Parked
+from invitation.store.protocol import Filter, Names, Page, Parked
 
 Announce = Callable[[str, Sequence[OutboxEntry]], None]
 
@@ -25,6 +26,7 @@ class MemoryStore:
         self._announce = announce
         self._invitations: dict[str, Invitation] = {}
         self._histories: dict[str, list[Step]] = {}
+        self._names: dict[str, tuple[int, str, str | None]] = {}
         self.parked_messages: dict[str, dict[str, Any]] = {}
 
     async def load(self, id: str) -> Invitation | None:
@@ -49,9 +51,26 @@ class MemoryStore:
     async def history(self, id: str) -> Sequence[Step]:
         return list(self._histories.get(id, ()))
 
-    async def due(self, now: datetime, limit: int) -> Sequence[Invitation]:
-        due = [i for i in self._invitations.values() if i.due_at is not None and i.due_at <= now]
+    async def due(self, now: datetime, limit: int, channels: Sequence[str]) -> Sequence[Invitation]:
+        due = [
+            i for i in self._invitations.values() if i.channel in channels and i.due_at is not None and i.due_at <= now
+        ]
         return [copy(i) for i in sorted(due, key=lambda i: i.due_at or now)[:limit]]
+
+    async def learn_cabinet(self, state: CabinetState, order: int) -> None:
+        self._learn(state.id, order, state.name, state.phone)
+
+    async def learn_dossier(self, state: DossierState, order: int) -> None:
+        self._learn(state.id, order, state.name, None)
+
+    def _learn(self, id: str, order: int, name: str, phone: str | None) -> None:
+        if id not in self._names or self._names[id][0] < order:
+            self._names[id] = (order, name, phone)
+
+    async def names(self, invitee: Invitee) -> Names:
+        _, cabinet, phone = self._names.get(invitee.cabinet_id, (0, invitee.cabinet_name, invitee.cabinet_phone))
+        _, dossier, _ = self._names.get(invitee.dossier_id, (0, invitee.dossier_name, None))
+        return Names(cabinet, phone, dossier)
 
     async def find(
         self, which: Filter, *, limit: int, after: tuple[datetime, str] | None = None, newest_first: bool = True

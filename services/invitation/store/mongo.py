@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 import structlog
 from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo.errors import DuplicateKeyError
 
+from convive_contracts.events import CabinetState, DossierState
 from convive_kit.group_commit import GroupCommit, GroupRead
 from convive_kit.mongo import Database, Document, database_call
 from convive_kit.outbox import OUTBOX_INDEX, OutboxEntry
-from invitation.lifecycle.invitation import Change, Invitation, Step
+from invitation.lifecycle.invitation import Change, Invitation, Invitee, Step
 from invitation.lifecycle.states import FINAL
 from invitation.store.documents import (
     WITHOUT_HISTORY,
@@ -23,10 +27,11 @@ from invitation.store.documents import (
     to_document,
     to_update,
 )
-from invitation.store.protocol import Filter, Page, Parked
+from invitation.store.protocol import Filter, Names, Page, Parked
 
 INVITATIONS = "invitations"
 PARKED = "parked"
+NAMES = "names"
 
 Announce = Callable[[str, Sequence[OutboxEntry]], None]
 
@@ -36,7 +41,7 @@ def _by_creation(*fields: str) -> list[tuple[str, int]]:
 
 
 INDEXES = (
-    IndexModel("due_at", name="due", partialFilterExpression={"due_at": {"$exists": True}}),
+    IndexModel(["channel", "due_at"], name="due", partialFilterExpression={"due_at": {"$exists": True}}),
     OUTBOX_INDEX,
     IndexModel(_by_creation(), name="list"),
     IndexModel(_by_creation("state"), name="list_state"),
@@ -62,7 +67,9 @@ class MongoStore:
         self._invitations = database[INVITATIONS]
         self._parked = database[PARKED]
         self._commit = commit
+        self._names = database[NAMES]
         self._reads = GroupRead(self._invitations, projection=WITHOUT_HISTORY)
+        self._name_reads = GroupRead(self._names)
         self._announce = announce
 
     async def load(self, id: str) -> Invitation | None:
@@ -83,12 +90,36 @@ class MongoStore:
             document = await self._invitations.find_one({"_id": id}, {"history": 1})
         return [] if document is None else steps_of(document)
 
-    async def due(self, now: datetime, limit: int) -> Sequence[Invitation]:
-        found = (
-            self._invitations.find({"due_at": {"$lte": now}}, WITHOUT_HISTORY).sort("due_at", ASCENDING).limit(limit)
-        )
+    async def due(self, now: datetime, limit: int, channels: Sequence[str]) -> Sequence[Invitation]:
+        due = {"channel": {"$in": list(channels)}, "due_at": {"$lte": now}}
+        found = self._invitations.find(due, WITHOUT_HISTORY).sort("due_at", ASCENDING).limit(limit)
         async with database_call():
             return [from_document(document) async for document in found]
+
+    async def learn_cabinet(self, state: CabinetState, order: int) -> None:
+        await self._learn(state.id, order, {"name": state.name, "phone": state.phone})
+
+    async def learn_dossier(self, state: DossierState, order: int) -> None:
+        await self._learn(state.id, order, {"name": state.name})
+
+    async def _learn(self, id: str, order: int, fields: Document) -> None:
+        # An upsert that finds something newer misses and runs into its `_id`: then there is nothing to learn.
+        with suppress(DuplicateKeyError):
+            async with database_call():
+                await self._names.update_one(
+                    {"_id": id, "order": {"$lt": order}}, {"$set": {**fields, "order": order}}, upsert=True
+                )
+
+    async def names(self, invitee: Invitee) -> Names:
+        # Asked for in the same moment, so they travel together.
+        cabinet, dossier = await asyncio.gather(
+            self._name_reads.load(invitee.cabinet_id), self._name_reads.load(invitee.dossier_id)
+        )
+        return Names(
+            cabinet=cabinet["name"] if cabinet else invitee.cabinet_name,
+            cabinet_phone=cabinet["phone"] if cabinet else invitee.cabinet_phone,
+            dossier=dossier["name"] if dossier else invitee.dossier_name,
+        )
 
     async def find(
         self, which: Filter, *, limit: int, after: tuple[datetime, str] | None = None, newest_first: bool = True

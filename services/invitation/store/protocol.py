@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from convive_contracts.events import CabinetState, DossierState
 from convive_kit.group_commit import DuplicateKey, VersionConflict
-from invitation.lifecycle.invitation import Change, Invitation, Step
+from invitation.lifecycle.invitation import Change, Invitation, Invitee, Step
 from invitation.lifecycle.states import State
 
 _MOST_RACES = 20
@@ -46,6 +47,15 @@ class Parked:
     fields: dict[str, Any] = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What the firm and the client file are called at present."""
+
+    cabinet: str
+    cabinet_phone: str | None
+    dossier: str
+
+
 class Store(Protocol):
     """Where invitations live. Every method raises `DatabaseAway` (a `Retry`) in an outage."""
 
@@ -65,8 +75,20 @@ class Store(Protocol):
         """All steps, oldest first; empty for an unknown id."""
         ...
 
-    async def due(self, now: datetime, limit: int) -> Sequence[Invitation]:
-        """Invitations at which something must happen, those longest due first."""
+    async def due(self, now: datetime, limit: int, channels: Sequence[str]) -> Sequence[Invitation]:
+        """Invitations of these channels at which something must happen, those longest due first."""
+        ...
+
+    async def learn_cabinet(self, state: CabinetState, order: int) -> None:
+        """Keep what the directory says of a cabinet, unless something newer (by `order`) is kept already."""
+        ...
+
+    async def learn_dossier(self, state: DossierState, order: int) -> None:
+        """Keep what the directory says of a dossier, unless something newer (by `order`) is kept already."""
+        ...
+
+    async def names(self, invitee: Invitee) -> Names:
+        """The names as they are now; what `user.created` said is the fallback."""
         ...
 
     async def find(

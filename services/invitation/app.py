@@ -1,0 +1,208 @@
+"""The composition root: everything is made here, and handed to whoever needs it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from importlib.metadata import PackageNotFoundError, version
+from typing import Literal
+from uuid import uuid4
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from convive_contracts import topology
+from convive_kit.bus import Bus, BusAway
+from convive_kit.edge import make_app
+from convive_kit.group_commit import GroupCommit
+from convive_kit.http import Problem, problem_response
+from convive_kit.logs import get_logger
+from convive_kit.metrics import SECONDS, new_registry
+from convive_kit.mongo import Client, DatabaseAway, DatabaseClock, close_client, open_client, ping
+from convive_kit.openapi import About
+from convive_kit.outbox import Relay
+from convive_kit.parking import Parking
+from convive_kit.process import Process
+from convive_kit.rate_limit import Limiter
+from convive_kit.routes import Guard, Route
+from invitation.delivery.email import EmailChannel, SmtpPool, SmtpServer
+from invitation.delivery.mail import MailRenderer
+from invitation.delivery.slots import Delivery
+from invitation.due import DueLoop
+from invitation.intake.events import CONSUMED, Intake
+from invitation.lifecycle.links import Links
+from invitation.lifecycle.schedule import Policy
+from invitation.ops.api import OpsApi
+from invitation.ops.callers import Callers
+from invitation.pages.directory import Directory
+from invitation.pages.handlers import LinkPages
+from invitation.settings import InvitationSettings
+from invitation.store.mongo import INVITATIONS, PARKED, MongoStore, create_indexes
+
+Part = Literal["web", "worker"]
+ROLES: dict[str, Sequence[Part]] = {"web": ("web",), "worker": ("worker",), "both": ("web", "worker")}
+
+_PREFETCH = 500
+_PREFETCH_PARKED = 50
+_TIME_LIMIT = timedelta(seconds=15)
+
+log = get_logger(__name__)
+
+
+async def start(process: Process, settings: InvitationSettings, parts: Sequence[Part]) -> int:
+    """Start the parts of one process and return the port it listens on.
+
+    It listens at once and goes on preparing until the database is there: `/readyz` tells the difference.
+    """
+    registry = new_registry()
+    client = open_client(settings.mongo_url.get_secret_value())
+    process.on_stop("database", lambda: close_client(client))
+    database = client[settings.invitation_database]
+    clock = DatabaseClock(client)
+    bus = Bus(settings.amqp_url.get_secret_value(), observe=_messages(registry))
+    commit = GroupCommit(database[INVITATIONS], observe=_groups(registry))
+    relay = Relay(bus=bus, collection=database[INVITATIONS], commit=commit, now=clock.now)
+    store = MongoStore(database, commit, relay.announce)
+    links = Links([key.get_secret_value() for key in settings.link_keys], base_url=settings.invitation_url)
+    policy = Policy(link_life=settings.link_life)
+    process.on_stop("writes", commit.close)
+    process.spawn("clock", clock.run())
+
+    due: DueLoop | None = None
+    if "worker" in parts:
+        pool = SmtpPool(_smtp_server(settings))
+        process.on_stop("mail server", pool.close)
+        channel = EmailChannel(pool, MailRenderer(settings.mail_from), links, store, mail_from=settings.mail_from)
+        delivery = Delivery(
+            store,
+            {"email": channel},
+            owner=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}",
+            policy=policy,
+            now=clock.now,
+            slots=settings.delivery_slots,
+            observe=_attempts(registry),
+        )
+        due = DueLoop(store, delivery, policy=policy, now=clock.now)
+        intake = Intake(store, delivery, policy=policy, now=clock.now, due_changed=due.wake)
+        parking = Parking(GroupCommit(database[PARKED]), now=clock.now, step="intake")
+        for queue in CONSUMED:
+            bus.consume(queue, intake.handle, park=parking.park, prefetch=_PREFETCH)
+        bus.consume(topology.INVITATION_PARKED, parking.keep_dead_letter, park=parking.park, prefetch=_PREFETCH_PARKED)
+        process.on_stop("delivery", delivery.drain)
+    process.on_stop("announcements", relay.drain)
+    due_changed = due.wake if due else _left_to_the_workers
+
+    routes: list[Route] = []
+    guards: Sequence[Guard] = ()
+    pages: LinkPages | None = None
+    if "web" in parts:
+        limiter = Limiter(settings.mongo_url.get_secret_value(), settings.invitation_database)
+        directory = Directory(
+            settings.directory_internal_url or settings.directory_url, settings.service_token.get_secret_value()
+        )
+        process.on_stop("directory", directory.close)
+        pages = LinkPages(
+            store, links, directory, limiter, settings, policy=policy, now=clock.now, due_changed=due_changed
+        )
+        callers = Callers(directory, ops_token=settings.ops_token.get_secret_value())
+        guards = callers.guards
+        ops = OpsApi(store, policy=policy, now=clock.now, due_changed=due_changed)
+        routes = [*pages.routes(), *ops.routes()]
+
+    prepared = asyncio.Event()
+
+    async def database_usable() -> None:
+        await ping(client)
+        if not prepared.is_set():
+            raise DatabaseAway
+
+    async def bus_usable() -> None:
+        if not bus.healthy:
+            raise BusAway
+
+    def render(request: web.Request, problem: Problem) -> web.StreamResponse:
+        if pages is not None and request.path.startswith("/i/"):
+            return pages.problem(request, problem)
+        return problem_response(request, problem)
+
+    app = make_app(
+        About("Convive invitation service", _version(), "Invitations: where each stands, why, and what to do."),
+        routes,
+        guards=guards,
+        checks={"database": database_usable, "bus": bus_usable},
+        registry=registry,
+        time_limit=_TIME_LIMIT,
+        render=render,
+    )
+    port = await process.serve(app, settings.invitation_host, settings.invitation_port)
+    await _prepare(client, settings.invitation_database, clock)
+    prepared.set()
+    # Consuming begins once there are indexes: without them the first save would be slow and the first race open.
+    process.spawn("bus", bus.run())
+    process.on_stop("bus", bus.drain)
+    if due is not None:
+        process.spawn("outbox", relay.run())
+        process.spawn("due loop", due.run())
+    return port
+
+
+async def _prepare(client: Client, database: str, clock: DatabaseClock) -> None:
+    while True:
+        try:
+            await clock.measure()
+            await create_indexes(client[database])
+        except DatabaseAway:
+            log.warning("database.away")
+            await asyncio.sleep(1)
+        else:
+            return
+
+
+def _smtp_server(settings: InvitationSettings) -> SmtpServer:
+    return SmtpServer(
+        host=settings.smtp_host,
+        port=settings.smtp_port,
+        tls=settings.smtp_tls,
+        username=settings.smtp_username,
+        password=settings.smtp_password.get_secret_value() if settings.smtp_password else None,
+    )
+
+
+def _left_to_the_workers() -> None:
+    """A process without a due loop: those that have one look every second."""
+
+
+def _messages(registry: CollectorRegistry) -> Callable[[str, str], None]:
+    messages = Counter("convive_messages", "Messages taken from the bus.", ["queue", "outcome"], registry=registry)
+    return lambda queue, outcome: messages.labels(queue, outcome).inc()
+
+
+def _groups(registry: CollectorRegistry) -> Callable[[int], None]:
+    sizes = Histogram(
+        "convive_group_commit_writes",
+        "Writes that travelled in one group.",
+        buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500),
+        registry=registry,
+    )
+    return sizes.observe
+
+
+def _attempts(registry: CollectorRegistry) -> Callable[[str, str, float], None]:
+    seconds = Histogram(
+        "convive_delivery_attempt_seconds",
+        "Time to hand a message to its provider.",
+        ["channel", "outcome"],
+        buckets=SECONDS,
+        registry=registry,
+    )
+    return lambda channel, outcome, took: seconds.labels(channel, outcome).observe(took)
+
+
+def _version() -> str:
+    try:
+        return version("convive")
+    except PackageNotFoundError:  # run from the source tree
+        return "0"

@@ -1,0 +1,219 @@
+"""Delivery: K slots, each sending one message and holding its place until the outcome is committed.
+
+What a crash can make go out twice is therefore at most what was in the slots. Places beyond the slots hold what is
+claimed already and waits its turn, so that no slot stands idle while the next claim is being written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+
+import structlog
+
+from convive_kit.errors import Retry
+from convive_kit.group_commit import VersionConflict
+from invitation.delivery.breaker import Breaker
+from invitation.delivery.channels import Channel, NotTaken, ProviderAway, RefusedForGood
+from invitation.lifecycle.invitation import Cause, Change, Invitation
+from invitation.lifecycle.schedule import Policy
+from invitation.store.protocol import Decide, Store, decide_and_save
+
+log = structlog.stdlib.get_logger(__name__)
+
+Observe = Callable[[str, str, float], None]
+_PROVIDER = "provider"
+
+
+class Delivery:
+    """Sends what has been claimed. See the module for slots and places."""
+
+    def __init__(
+        self,
+        store: Store,
+        channels: Mapping[str, Channel],
+        *,
+        owner: str,
+        policy: Policy,
+        now: Callable[[], datetime],
+        slots: int,
+        places_per_slot: int = 4,
+        monotonic: Callable[[], float] = time.monotonic,
+        observe: Observe = lambda _channel, _outcome, _seconds: None,
+    ) -> None:
+        """`owner` names this process in leases; `observe(channel, outcome, seconds)` is told of each attempt."""
+        self.owner = owner
+        self.slots = slots
+        self._store = store
+        self._channels = channels
+        self._policy = policy
+        self._now = now
+        self._observe = observe
+        self._places = slots * places_per_slot
+        self._taken = 0
+        self._queue: deque[Invitation] = deque()
+        self._sending: set[asyncio.Task[None]] = set()
+        self._breakers = {name: Breaker(monotonic=monotonic) for name in channels}
+        self._room = asyncio.Event()
+        self._room.set()
+        self._draining = False
+
+    # --- places ----------------------------------------------------------------------------------------------------
+
+    @property
+    def room(self) -> int:
+        """How many more messages can be taken now."""
+        return 0 if self._draining else self._places - self._taken
+
+    def open_channels(self) -> list[str]:
+        """The channels whose provider takes messages; those without a provider count, for they are refused at once."""
+        paused = {name for name, breaker in self._breakers.items() if not breaker.lets_through}
+        return [name for name in ("email", "sms") if name not in paused]
+
+    def reserve(self, channel: str) -> bool:
+        """Take a place if one is free and the channel's provider takes messages. Follow with `start` or `give_back`."""
+        breaker = self._breakers.get(channel)
+        if self.room <= 0 or (breaker is not None and not breaker.lets_through):
+            return False
+        if breaker is not None:
+            breaker.enter()
+        self._taken += 1
+        if self.room <= 0:
+            self._room.clear()
+        return True
+
+    def give_back(self, channel: str) -> None:
+        """Free a place: its message is decided, or was not needed after all."""
+        breaker = self._breakers.get(channel)
+        if breaker is not None:
+            breaker.left()
+        self._taken -= 1
+        if self.room >= self.slots:
+            self._room.set()
+
+    async def wait_for_room(self) -> None:
+        """Return when there is room for at least as many as there are slots."""
+        await self._room.wait()
+
+    def start(self, invitation: Invitation) -> None:
+        """Send a claimed invitation in the place reserved for it; does not wait."""
+        if len(self._sending) < self.slots:
+            self._run(invitation)
+        else:
+            self._queue.append(invitation)
+
+    async def drain(self) -> None:
+        """Start nothing more; return when what is in the slots has been decided. What only waits keeps its lease and is
+        taken over by another process when that ends."""
+        self._draining = True
+        self._taken -= len(self._queue)
+        self._queue.clear()
+        if self._sending:
+            await asyncio.wait(self._sending)
+
+    # --- one slot --------------------------------------------------------------------------------------------------
+
+    def _run(self, invitation: Invitation) -> None:
+        task = asyncio.create_task(self._work(invitation), name="delivery-slot")
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    async def _work(self, invitation: Invitation) -> None:
+        """A slot: goes on with what waits as long as something does."""
+        while True:
+            try:
+                await self._deliver(invitation)
+            except Exception:
+                # The lease brings it back; the slot must not be lost.
+                log.exception("delivery.failed", invitation=invitation.id)
+            finally:
+                self.give_back(invitation.channel)
+            if not self._queue:
+                return
+            invitation = self._queue.popleft()
+
+    async def _deliver(self, invitation: Invitation) -> None:
+        now = self._now()
+        lease = invitation.lease
+        if lease is None or lease.until - now < self._policy.attempt_deadline:
+            return  # it has waited too long for its turn: an attempt now could outlast the lease
+        with structlog.contextvars.bound_contextvars(correlation_id=invitation.correlation_id):
+            decide = await self._attempt(invitation, now)
+            await self._save(invitation, decide)
+
+    async def _attempt(self, invitation: Invitation, now: datetime) -> Decide:
+        """Try once; returns what to decide about the outcome."""
+        send = (invitation.send_sequence, invitation.attempt)
+        channel = self._channels.get(invitation.channel)
+        if channel is None:
+            return self._refusal(send, "channel_not_available", for_good=True)
+        started = time.perf_counter()
+        outcome = "accepted"
+        try:
+            async with asyncio.timeout(self._policy.attempt_deadline.total_seconds()):
+                accepted = await channel.send(invitation, now)
+        except ProviderAway as away:
+            outcome = "provider_away"
+            log.warning("delivery.provider_away", channel=invitation.channel, reason=str(away))
+            self._breaker_done(invitation.channel, answered=False)
+            return self._release(send, invitation.channel)
+        except TimeoutError:
+            # Perhaps this message, perhaps the provider: the attempt counts, and so does the silence.
+            outcome = "timeout"
+            self._breaker_done(invitation.channel, answered=False)
+            return self._refusal(send, "timeout", for_good=False)
+        except NotTaken as refused:
+            for_good = isinstance(refused, RefusedForGood)
+            outcome = "refused_for_good" if for_good else "refused_for_now"
+            self._breaker_done(invitation.channel, answered=True)
+            return self._refusal(send, str(refused), for_good=for_good)
+        finally:
+            self._observe(invitation.channel, outcome, time.perf_counter() - started)
+        self._breaker_done(invitation.channel, answered=True)
+        cause = Cause(self._now(), _PROVIDER, detail={"send": send[0], **accepted.detail})
+        return lambda current: current.accepted(send[0], cause)
+
+    def _refusal(self, send: tuple[int, int], reason: str, *, for_good: bool) -> Decide:
+        cause = Cause(self._now(), _PROVIDER)
+        return lambda current: current.refused(send, reason, cause, self._policy, for_good=for_good)
+
+    def _release(self, send: tuple[int, int], channel: str) -> Decide:
+        now = self._now()
+        # Spread: what was released together does not come back together.
+        pause = max(self._breakers[channel].opens_in, 0.5) * random.uniform(1.0, 2.0)  # noqa: S311 (not for secrets)
+        cause = Cause(now, _PROVIDER)
+        return lambda current: current.released(send, now + timedelta(seconds=pause), cause)
+
+    def _breaker_done(self, channel: str, *, answered: bool) -> None:
+        breaker = self._breakers.get(channel)
+        if breaker is None:
+            return
+        if answered:
+            breaker.succeeded()
+        else:
+            breaker.failed()
+
+    async def _save(self, invitation: Invitation, decide: Decide) -> None:
+        """Commit the outcome, however long the database is away: it is known here and nowhere else. The slot is held
+        meanwhile, so that nothing more goes out than can be recorded."""
+        change: Change | None = decide(invitation)
+        first = True
+        while change is not None:
+            try:
+                if first:
+                    await self._store.save(change)
+                else:
+                    change = await decide_and_save(self._store, invitation.id, decide)
+            except VersionConflict:
+                first = False
+                continue
+            except Retry as away:
+                first = False
+                log.warning("delivery.outcome_waits", invitation=invitation.id, cause=away.slug)
+                await asyncio.sleep(1.0)
+                continue
+            return

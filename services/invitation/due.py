@@ -1,0 +1,106 @@
+"""The one loop that makes time pass: it claims what is due. No other timer exists.
+
+Whatever must happen to an invitation later (a lease ends, a retry, the expiry) is its `due_at`. Several processes may
+run the loop: each claim is a compare-and-swap, and whoever loses it goes on to the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+
+import structlog
+
+from convive_kit.errors import Retry
+from convive_kit.group_commit import VersionConflict
+from invitation.delivery.slots import Delivery
+from invitation.lifecycle.invitation import Cause, Invitation
+from invitation.lifecycle.schedule import Policy
+from invitation.store.protocol import Store
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+class DueLoop:
+    """Finds what is due, sends it where there is room, and expires what is over."""
+
+    def __init__(
+        self,
+        store: Store,
+        delivery: Delivery,
+        *,
+        policy: Policy,
+        now: Callable[[], datetime],
+        every: float = 1.0,
+    ) -> None:
+        """`every`: seconds between looks when nobody calls `wake`."""
+        self._store = store
+        self._delivery = delivery
+        self._policy = policy
+        self._now = now
+        self._every = every
+        self._wake = asyncio.Event()
+
+    def wake(self) -> None:
+        """Something became due: look now."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Look until cancelled. After an outage, claims wait one attempt's deadline: attempts that others were at when
+        it began have ended by then."""
+        while True:
+            try:
+                more = await self.look()
+            except Retry as away:
+                log.warning("due.paused", cause=away.slug)
+                await self._until_back()
+                continue
+            if more:
+                await self._delivery.wait_for_room()
+            else:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._every):
+                        await self._wake.wait()
+            self._wake.clear()
+
+    async def look(self) -> bool:
+        """Handle one batch of what is due; True when there may be more."""
+        channels = self._delivery.open_channels() if self._delivery.room > 0 else []
+        limit = max(self._delivery.room, 100)
+        due = await self._store.due(self._now(), limit, [*channels, "none"])
+        results = await asyncio.gather(*(self._handle(invitation) for invitation in due), return_exceptions=True)
+        for failure in (result for result in results if isinstance(result, BaseException)):
+            raise failure
+        return len(due) == limit or self._delivery.room == 0
+
+    async def _handle(self, invitation: Invitation) -> None:
+        now = self._now()
+        if not invitation.wants_sending(now):
+            with suppress(VersionConflict):
+                change = invitation.came_due(Cause(now, "system"))
+                await self._store.save(change)
+                if change.facts:
+                    log.info("invitation.expired", invitation=invitation.id)
+            return
+        if not self._delivery.reserve(invitation.channel):
+            return
+        claim = invitation.claimed(self._delivery.owner, now, self._policy)
+        try:
+            await self._store.save(claim)
+        except VersionConflict:
+            self._delivery.give_back(invitation.channel)  # somebody else took it
+        except BaseException:
+            self._delivery.give_back(invitation.channel)
+            raise
+        else:
+            self._delivery.start(claim.after)
+
+    async def _until_back(self) -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            with suppress(Retry):
+                await self._store.due(self._now(), 1, ["none"])
+                break
+        await asyncio.sleep(self._policy.attempt_deadline.total_seconds())

@@ -1,0 +1,229 @@
+"""The operations API: what stands where and why, and the few things that may be done about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from aiohttp import web
+from pydantic import BaseModel
+
+from convive_kit.addresses import BadEmail, email_key, normalise_email
+from convive_kit.cursors import decode_cursor, encode_cursor
+from convive_kit.http import ListOf, Problem, invalid, json_body, not_found, parse_query
+from convive_kit.routes import Route
+from invitation.lifecycle.invitation import Cause, Change, Invitation
+from invitation.lifecycle.schedule import Policy
+from invitation.lifecycle.states import Trigger, counts
+from invitation.ops.callers import CALLER
+from invitation.ops.views import (
+    Extend,
+    InvitationDetail,
+    InvitationQuery,
+    InvitationView,
+    ParkedDetail,
+    ParkedQuery,
+    ParkedView,
+    Resend,
+    Revoke,
+    in_time,
+    invitation_fields,
+    parked_detail,
+    parked_view,
+    step_view,
+    view_of,
+)
+from invitation.store.protocol import Filter, Store, decide_and_save
+
+
+class OpsApi:
+    """See CONTRACT's table in `docs/operations.md`."""
+
+    def __init__(
+        self, store: Store, *, policy: Policy, now: Callable[[], datetime], due_changed: Callable[[], None]
+    ) -> None:
+        self._store = store
+        self._policy = policy
+        self._now = now
+        self._due_changed = due_changed
+
+    def routes(self) -> list[Route]:
+        """The calls under `/v1`."""
+        who = "ops_or_cabinet"
+        one = "/v1/invitations/{id}"
+        actions = (
+            ("resend", self._resend, "Send a new link", Resend),
+            ("revoke", self._revoke, "Take the invitation back", Revoke),
+            ("extend", self._extend, "Let the link work for longer", Extend),
+        )
+        return [
+            Route(
+                "GET",
+                "/v1/invitations",
+                self._list,
+                "Invitations, newest first",
+                query=InvitationQuery,
+                response=ListOf[InvitationView],
+                auth=who,
+            ),
+            Route(
+                "GET",
+                one,
+                self._detail,
+                "One invitation with its history",
+                response=InvitationDetail,
+                auth=who,
+                problems=(404,),
+            ),
+            *(
+                Route(
+                    "POST",
+                    f"{one}/{action}",
+                    handler,
+                    summary,
+                    body,
+                    response=InvitationView,
+                    status=202,
+                    auth=who,
+                    problems=(404, 409),
+                )
+                for action, handler, summary, body in actions
+            ),
+            Route(
+                "GET",
+                "/v1/parked",
+                self._parked,
+                "Messages that could not be handled, last seen first",
+                query=ParkedQuery,
+                response=ListOf[ParkedView],
+                auth="ops",
+            ),
+            Route(
+                "GET",
+                "/v1/parked/{id}",
+                self._parked_message,
+                "One of them, as it came",
+                response=ParkedDetail,
+                auth="ops",
+                problems=(404,),
+            ),
+        ]
+
+    # --- reading ---------------------------------------------------------------------------------------------------
+
+    async def _list(self, request: web.Request) -> BaseModel:
+        query = parse_query(request, InvitationQuery)
+        caller = request[CALLER]
+        cabinet_ids = [str(id) for id in query.cabinet_id]
+        if caller.cabinet_id is not None:
+            if cabinet_ids and caller.cabinet_id not in cabinet_ids:
+                return ListOf[InvitationView](items=[])
+            cabinet_ids = [caller.cabinet_id]
+        which = Filter(
+            states=query.state,
+            channels=query.channel,
+            cabinet_ids=cabinet_ids,
+            dossier_ids=[str(id) for id in query.dossier_id],
+            member_ids=[str(id) for id in query.member_id],
+            email_keys=[_email_key(email) for email in query.email],
+            errors=query.error,
+            created_after=query.created_after,
+            created_before=query.created_before,
+            stuck_since=self._now() - query.stuck_for if query.stuck_for else None,
+        )
+        after = None
+        if query.cursor is not None:
+            moment, id = decode_cursor(query.cursor, datetime, str)
+            after = (moment, id)
+        page = await self._store.find(which, limit=query.limit, after=after, newest_first=query.sort.startswith("-"))
+        return ListOf[InvitationView](
+            items=[view_of(invitation) for invitation in page.items],
+            next_cursor=encode_cursor(*page.after) if page.after else None,
+        )
+
+    async def _detail(self, request: web.Request) -> BaseModel:
+        invitation = await self._theirs(request)
+        history = await self._store.history(invitation.id)
+        return InvitationDetail.model_validate(
+            {**invitation_fields(invitation), "history": [step_view(step) for step in history]}
+        )
+
+    async def _parked(self, request: web.Request) -> BaseModel:
+        query = parse_query(request, ParkedQuery)
+        after = None
+        if query.cursor is not None:
+            seen, id = decode_cursor(query.cursor, datetime, str)
+            after = (seen, id)
+        found = await self._store.parked(limit=query.limit + 1, after=after)
+        shown = found[: query.limit]
+        more = len(found) > query.limit
+        return ListOf[ParkedView](
+            items=[parked_view(parked) for parked in shown],
+            next_cursor=encode_cursor(shown[-1].fields["last_seen"], shown[-1].id) if more else None,
+        )
+
+    async def _parked_message(self, request: web.Request) -> BaseModel:
+        parked = await self._store.parked_message(request.match_info["id"])
+        if parked is None:
+            raise not_found("parked message")
+        return parked_detail(parked)
+
+    # --- acting ----------------------------------------------------------------------------------------------------
+
+    async def _resend(self, request: web.Request) -> BaseModel:
+        body = await json_body(request, Resend)
+        invitation = await self._theirs(request)
+        if body.channel == "sms" and (invitation.invitee is None or invitation.invitee.phone is None):
+            raise invalid("channel", "This member has no phone number: give one first, or use email.")
+        cause = self._cause(request, body.reason)
+        return await self._act(invitation, Trigger.RESEND, lambda i: i.resent(body.channel, cause, self._policy))
+
+    async def _revoke(self, request: web.Request) -> BaseModel:
+        body = await json_body(request, Revoke)
+        cause = self._cause(request, body.reason)
+        return await self._act(await self._theirs(request), Trigger.REVOKED, lambda i: i.revoked("requested", cause))
+
+    async def _extend(self, request: web.Request) -> BaseModel:
+        body = await json_body(request, Extend)
+        if wrong := in_time(body.until, self._now()):
+            raise invalid("until", wrong)
+        cause = self._cause(request, None)
+        return await self._act(await self._theirs(request), Trigger.EXTENDED, lambda i: i.extended(body.until, cause))
+
+    async def _act(
+        self, invitation: Invitation, trigger: Trigger, decide: Callable[[Invitation], Change | None]
+    ) -> InvitationView:
+        def decide_if_it_counts(current: Invitation) -> Change | None:
+            if not counts(trigger, current.state):
+                raise Problem(
+                    409,
+                    "wrong_state",
+                    f"This cannot be done to an invitation that is {current.state.value}.",
+                    state=current.state.value,
+                )
+            return decide(current)
+
+        change = await decide_and_save(self._store, invitation.id, decide_if_it_counts)
+        self._due_changed()
+        return view_of(change.after if change else invitation)
+
+    async def _theirs(self, request: web.Request) -> Invitation:
+        """The invitation of the path, if the caller may see it; other firms' answer 404 like unknown ones."""
+        invitation = await self._store.load(request.match_info["id"].lower())
+        caller = request[CALLER]
+        if invitation is None or not invitation.announced or invitation.invitee is None:
+            raise not_found("invitation")
+        if not caller.sees(invitation.invitee.cabinet_id):
+            raise not_found("invitation")
+        return invitation
+
+    def _cause(self, request: web.Request, reason: str | None) -> Cause:
+        detail: Mapping[str, str] | None = {"reason": reason} if reason else None
+        return Cause(self._now(), request[CALLER].actor, detail=detail)
+
+
+def _email_key(text: str) -> str:
+    try:
+        return email_key(normalise_email(text))
+    except BadEmail:
+        raise invalid("email", BadEmail.message()) from None

@@ -1,0 +1,199 @@
+"""What operators and firms see of an invitation, and what they may send."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
+
+from convive_kit.http import Body, ListQuery, Timestamp
+from invitation.lifecycle.invitation import Invitation, Step
+from invitation.lifecycle.states import State
+from invitation.store.protocol import Parked
+
+
+def _positive(span: timedelta) -> timedelta:
+    if not timedelta(0) < span <= timedelta(days=3650):
+        raise ValueError("give an ISO 8601 duration such as PT1H")
+    return span
+
+
+class InvitationQuery(ListQuery):
+    state: list[State] = Field(default=[], description="Repeat it for OR.")
+    channel: list[Literal["email", "sms", "none"]] = []
+    cabinet_id: list[UUID] = []
+    dossier_id: list[UUID] = []
+    member_id: list[UUID] = []
+    email: list[Annotated[str, Field(max_length=320)]] = []
+    error: list[Annotated[str, Field(max_length=200)]] = Field(default=[], description="The exact `reason`.")
+    created_after: AwareDatetime | None = None
+    created_before: AwareDatetime | None = None
+    stuck_for: Annotated[timedelta, AfterValidator(_positive)] | None = Field(
+        default=None, description="No step for that long (ISO 8601 duration) in a state that is not final."
+    )
+    sort: Literal["-created_at", "created_at"] = "-created_at"
+
+
+class ParkedQuery(ListQuery):
+    pass
+
+
+class Resend(Body):
+    channel: Literal["email", "sms"] | None = None
+    reason: Annotated[str, Field(max_length=500)] | None = None
+
+
+class Revoke(Body):
+    reason: Annotated[str, Field(max_length=500)] | None = None
+
+
+class Extend(Body):
+    until: AwareDatetime
+
+
+class MemberView(BaseModel):
+    id: str
+    first_name: str
+    last_name: str
+    email: str
+    phone: str | None
+    locale: str
+    role: str
+
+
+class NamedView(BaseModel):
+    id: str
+    name: str
+
+
+class InvitationView(BaseModel):
+    id: str
+    state: State
+    reason: str | None
+    channel: Literal["email", "sms", "none"]
+    member: MemberView | None
+    dossier: NamedView | None
+    cabinet: NamedView | None
+    source: str
+    link_sequence: int
+    send_sequence: int
+    attempt: int
+    version: int
+    created_at: Timestamp
+    updated_at: Timestamp
+    expires_at: Timestamp | None
+    due_at: Timestamp | None
+
+
+class StepView(BaseModel):
+    at: Timestamp
+    trigger: str
+    from_: State = Field(serialization_alias="from")
+    to: State
+    actor: str
+    event_id: str | None
+    detail: dict[str, Any] | None
+
+
+class InvitationDetail(InvitationView):
+    history: list[StepView]
+
+
+class ParkedView(BaseModel):
+    id: str
+    queue: str
+    routing_key: str
+    slug: str
+    reason: str
+    fingerprint: str
+    status: str
+    count: int
+    size: int
+    sha256: str
+    message_id: str | None
+    first_seen: Timestamp
+    last_seen: Timestamp
+
+
+class Header(BaseModel):
+    name: str
+    value: str
+
+
+class ParkedDetail(ParkedView):
+    content_type: str | None
+    exchange: str
+    headers: list[Header]
+    body: str = Field(description="The message as UTF-8, other bytes replaced; the first 64 KiB of an oversize one.")
+
+
+def invitation_fields(invitation: Invitation) -> dict[str, Any]:
+    """The fields of `InvitationView`."""
+    who = invitation.invitee
+    return {
+        "id": invitation.id,
+        "state": invitation.state,
+        "reason": invitation.reason,
+        "channel": invitation.channel,
+        "member": who
+        and {
+            "id": who.member_id,
+            "first_name": who.first_name,
+            "last_name": who.last_name,
+            "email": who.email,
+            "phone": who.phone,
+            "locale": who.locale,
+            "role": who.role,
+        },
+        "dossier": who and {"id": who.dossier_id, "name": who.dossier_name},
+        "cabinet": who and {"id": who.cabinet_id, "name": who.cabinet_name},
+        "source": invitation.source,
+        "link_sequence": invitation.link_sequence,
+        "send_sequence": invitation.send_sequence,
+        "attempt": invitation.attempt,
+        "version": invitation.version,
+        "created_at": invitation.created_at,
+        "updated_at": invitation.updated_at,
+        "expires_at": invitation.expires_at,
+        "due_at": invitation.due_at,
+    }
+
+
+def view_of(invitation: Invitation) -> InvitationView:
+    """One line of a list."""
+    return InvitationView.model_validate(invitation_fields(invitation))
+
+
+def step_view(step: Step) -> StepView:
+    """One line of a history."""
+    return StepView(
+        at=step.at,
+        trigger=step.trigger,
+        from_=step.from_,
+        to=step.to,
+        actor=step.actor,
+        event_id=step.event_id,
+        detail=dict(step.detail) if step.detail else None,
+    )
+
+
+def parked_view(parked: Parked) -> ParkedView:
+    """One line of the parking place."""
+    return ParkedView.model_validate({"id": parked.id, **parked.fields})
+
+
+def parked_detail(parked: Parked) -> ParkedDetail:
+    """A parked message with its body."""
+    body: bytes = parked.fields["body"]
+    return ParkedDetail.model_validate({"id": parked.id, **parked.fields, "body": body.decode("utf-8", "replace")})
+
+
+def in_time(until: datetime, now: datetime) -> str | None:
+    """What is wrong with a new expiry, or None."""
+    if until <= now:
+        return "must lie in the future"
+    if until > now + timedelta(days=366):
+        return "must lie within a year"
+    return None
