@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+
+import pytest
+from argon2 import PasswordHasher, extract_parameters
+
+from directory.model.refusals import FieldRefused
+from directory.passwords import Passwords, PasswordsBusy, refuse_unfit
+
+
+@pytest.fixture
+def passwords():
+    passwords = Passwords()
+    yield passwords
+    passwords.close()
+
+
+async def test_a_password_matches_its_own_hash_alone(passwords: Passwords) -> None:
+    kept = await passwords.hash("correct horse battery")
+    assert await passwords.matches(kept, "correct horse battery")
+    assert not await passwords.matches(kept, "correct horse batterY")
+    assert not await passwords.matches(None, "correct horse battery")
+    assert not await passwords.matches("no hash at all", "correct horse battery")
+
+
+async def test_hashes_have_the_parameters_for_web_processes(passwords: Passwords) -> None:
+    parameters = extract_parameters(await passwords.hash("correct horse battery"))
+    assert (parameters.memory_cost, parameters.time_cost, parameters.parallelism) == (19456, 2, 1)
+    assert parameters.type.name == "ID"
+
+
+async def test_a_hash_of_other_parameters_is_outdated(passwords: Passwords) -> None:
+    assert passwords.is_outdated(PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash("x"))
+    assert not passwords.is_outdated(await passwords.hash("x"))
+
+
+async def test_accents_may_be_composed_either_way(passwords: Passwords) -> None:
+    kept = await passwords.hash("mot de passé sûr")
+    assert await passwords.matches(kept, "mot de passe\u0301 su\u0302r")
+
+
+async def test_no_account_takes_as_long_as_a_wrong_password(passwords: Passwords) -> None:
+    kept = await passwords.hash("correct horse battery")
+
+    async def took(hash_: str | None) -> float:
+        started = time.perf_counter()
+        await passwords.matches(hash_, "wrong password here")
+        return time.perf_counter() - started
+
+    await took(None)
+    known = statistics.median([await took(kept) for _ in range(15)])
+    unknown = statistics.median([await took(None) for _ in range(15)])
+    assert 0.5 < unknown / known < 2
+
+
+async def test_hashing_does_not_hold_up_the_loop_and_is_bounded(passwords: Passwords) -> None:
+    small = Passwords(threads=1, waiting=3)
+    work = [asyncio.create_task(small.hash("correct horse battery")) for _ in range(3)]
+    await asyncio.sleep(0)
+    with pytest.raises(PasswordsBusy):
+        await small.hash("one too many")
+    longest, before = 0.0, time.perf_counter()
+    while not all(task.done() for task in work):
+        await asyncio.sleep(0.001)
+        longest, before = max(longest, time.perf_counter() - before), time.perf_counter()
+    assert longest < 0.1
+    await asyncio.gather(*work)
+    small.close()
+
+
+@pytest.mark.parametrize(("length", "fits"), [(11, False), (12, True), (128, True), (129, False)])
+def test_a_new_password_has_12_to_128_characters(length: int, fits: bool) -> None:
+    if fits:
+        refuse_unfit("x" * length)
+    else:
+        with pytest.raises(FieldRefused) as refusal:
+            refuse_unfit("x" * length)
+        assert refusal.value.about == {"field": "password"}
