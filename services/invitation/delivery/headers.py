@@ -7,14 +7,13 @@ from binascii import b2a_base64
 
 import idna
 
-from invitation.wording import plain
-
 # RFC 2047, section 2: a line that holds an encoded word has at most 76 characters.
 LINE = 76
 FOLD = b"\r\n "
 
 # 39 octets make 52 characters of base64, 64 with their frame: "Reply-To: " and the like still fit before them.
 _OCTETS_PER_WORD = 39
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]*\Z")
 _QUOTABLE = re.compile(r'(["\\])')
 _ADDRESS = re.compile(r'([^\x00-\x20\x7f-\xa0<>()\[\],;:\\"@]{1,64})@([^\x00-\x20\x7f-\xa0<>()\[\],;:\\"@/]{1,255})\Z')
@@ -26,7 +25,7 @@ class UnusableAddress(ValueError):
 
 def unstructured(text: str, *, column: int) -> bytes:
     """The value of a field of free text, such as Subject, that starts at this column."""
-    text = plain(text)
+    text = _one_line(text)
     if _needs_no_encoding(text, column):
         return text.encode("ascii")
     return _encoded_words(text)
@@ -34,7 +33,7 @@ def unstructured(text: str, *, column: int) -> bytes:
 
 def phrase(text: str, *, column: int) -> bytes:
     """A display name: bare where it can be, quoted where it must be, encoded otherwise."""
-    text = plain(text)
+    text = _one_line(text)
     if not _needs_no_encoding(text, column + 2):
         return _encoded_words(text)
     if _ATOMS.match(text):
@@ -65,6 +64,10 @@ def address_bytes(address: str) -> bytes:
         return local.encode() + b"@" + (domain.encode("ascii") if domain.isascii() else idna.encode(domain, uts46=True))
     except UnicodeError as error:  # IDNAError is one, and so is half a surrogate.
         raise UnusableAddress from error
+
+
+def _one_line(text: str) -> str:
+    return _CONTROLS.sub(" ", text).strip(" ")
 
 
 def _needs_no_encoding(text: str, column: int) -> bool:

@@ -165,10 +165,11 @@ class MailRenderer:
         """
         prepared = self._letters[supported(letter.locale) or "en"]
         names = _names(letter, prepared.locale)
+        marked_up = prepared.sentences(letter, _marked_up(names, letter.cabinet_phone, prepared.locale))
+        names = {key: isolated(name) for key, name in names.items()}
         subject = prepared.say(SUBJECT[letter.reminder]) % names
         slots = prepared.sentences(letter, names)
         slots["link"] = letter.link
-        marked_up = prepared.sentences(letter, _marked_up(names, letter.cabinet_phone, prepared.locale))
         marked_up["link"] = escape(letter.link)
         marked_up["subject"] = escape(subject)
         return b"".join(
@@ -207,10 +208,10 @@ _END = b"--" + BOUNDARY + b"--\r\n"
 
 def _names(letter: Letter, locale: Locale) -> dict[str, str]:
     return {
-        "cabinet": isolated(plain(letter.cabinet_name)),
-        "dossier": isolated(plain(letter.dossier_name)),
-        "person": isolated(plain(letter.invited_by or "")),
-        "first_name": isolated(plain(letter.first_name)),
+        "cabinet": plain(letter.cabinet_name),
+        "dossier": plain(letter.dossier_name),
+        "person": plain(letter.invited_by or ""),
+        "first_name": plain(letter.first_name),
         "phone": phone(letter.cabinet_phone, locale).shown if letter.cabinet_phone else "",
         "until": moment(letter.expires_at, time_zone=letter.time_zone, locale=locale),
     }
@@ -222,7 +223,7 @@ def _marked_up(names: Mapping[str, str], number: str | None, locale: Locale) -> 
     html["dossier"] = f"<strong>{html['dossier']}</strong>"
     dialled = phone(number, locale).dialled if number else None
     if dialled:
-        html["phone"] = f'<a class="phone" href="tel:{dialled}">{names["phone"]}</a>'
+        html["phone"] = f'<a class="phone" href="tel:{dialled}">{escape(names["phone"])}</a>'
     return html
 
 

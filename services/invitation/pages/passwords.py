@@ -62,7 +62,7 @@ _WORDS: dict[Reason, str] = {
     Reason.SUBSTITUTIONS: msgid("Replacing letters, such as @ for a, does not help much."),
 }
 
-_WARNINGS: tuple[tuple[Weakness, Reason], ...] = (
+WEAKNESSES: tuple[tuple[Weakness, Reason], ...] = (
     (Weakness.StraightRowsOfKeysAreEasyToGuess, Reason.KEYBOARD),
     (Weakness.ShortKeyboardPatternsAreEasyToGuess, Reason.KEYBOARD),
     (Weakness.RepeatsLikeAaaAreEasyToGuess, Reason.REPEATS),
@@ -79,7 +79,7 @@ _WARNINGS: tuple[tuple[Weakness, Reason], ...] = (
     (Weakness.CommonNamesAndSurnamesAreEasyToGuess, Reason.NAME),
 )
 
-_SUGGESTIONS: tuple[tuple[Suggestion, Reason], ...] = (
+SUGGESTIONS: tuple[tuple[Suggestion, Reason], ...] = (
     (Suggestion.UseAFewWordsAvoidCommonPhrases, Reason.ADD_WORDS),
     (Suggestion.NoNeedForSymbolsDigitsOrUppercaseLetters, Reason.ADD_WORDS),
     (Suggestion.AddAnotherWordOrTwo, Reason.ADD_WORDS),
@@ -113,11 +113,11 @@ def judge(password: str, *, names: Sequence[str]) -> list[Reason]:
     if int(verdict.score) < ENOUGH:
         feedback = verdict.feedback
         warning = feedback.warning if feedback else None
-        reasons = [reason for code, reason in _WARNINGS if code == warning] or [Reason.TOO_EASY]
+        reasons = [reason for code, reason in WEAKNESSES if code == warning] or [Reason.TOO_EASY]
         if _without(personal, password) != password:
             reasons.append(Reason.PERSONAL)
         suggestions = feedback.suggestions if feedback else []
-        reasons.extend(reason for code, reason in _SUGGESTIONS if code in suggestions)
+        reasons.extend(reason for code, reason in SUGGESTIONS if code in suggestions)
         return list(dict.fromkeys(reasons))
     # zxcvbn takes `jeanne.martin.1975` for strong because of its many pieces, although each piece is known.
     rest = _without(personal, password)
