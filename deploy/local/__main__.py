@@ -20,7 +20,7 @@ FOLDER = programs.REPOSITORY / ".local"
 _STACK = FOLDER / "stack.json"
 # Held by the running stack for as long as it lives, with its pid inside. A file alone would outlive a crash.
 _RUNNING = FOLDER / "running"
-_SAID = FOLDER / "log" / "up.log"
+_SAID = FOLDER / "up.log"
 
 
 def up() -> int:
