@@ -31,13 +31,13 @@ from convive_kit.routes import Guard, Route
 from invitation.delivery.email import EmailChannel, SmtpPool, SmtpServer
 from invitation.delivery.mail import MailRenderer
 from invitation.delivery.slots import Delivery
+from invitation.directory import Directory
 from invitation.due import DueLoop
 from invitation.intake.events import CONSUMED, Intake
 from invitation.lifecycle.links import Links
 from invitation.lifecycle.schedule import Policy
 from invitation.ops.api import OpsApi
 from invitation.ops.callers import Callers
-from invitation.pages.directory import Directory
 from invitation.pages.handlers import LinkPages
 from invitation.settings import InvitationSettings
 from invitation.store.mongo import INVITATIONS, PARKED, MongoStore, create_indexes

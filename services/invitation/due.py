@@ -10,15 +10,18 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import structlog
 
 from convive_kit.errors import Retry
 from convive_kit.group_commit import VersionConflict
-from invitation.delivery.slots import Delivery
 from invitation.lifecycle.invitation import Cause, Invitation
 from invitation.lifecycle.schedule import Policy
 from invitation.store.protocol import Store
+
+if TYPE_CHECKING:
+    from invitation.delivery.slots import Delivery
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 import structlog
 
@@ -32,6 +32,9 @@ from convive_kit.errors import Reject
 from invitation.lifecycle.invitation import Cause, Change, Invitation, Invitee, Told, then
 from invitation.lifecycle.schedule import Policy
 from invitation.store.protocol import Decide, Store, decide_and_save, decide_or_begin
+
+if TYPE_CHECKING:
+    from invitation.delivery.slots import Delivery
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -67,31 +70,13 @@ class NoPhone(Reject):
         super().__init__(self.message())
 
 
-class Sends(Protocol):
-    """What intake needs of delivery."""
-
-    owner: str
-
-    def reserve(self, channel: str) -> bool:
-        """Take a place if one is free right now."""
-        ...
-
-    def give_back(self, channel: str) -> None:
-        """Free a place that was reserved and is not needed."""
-        ...
-
-    def start(self, invitation: Invitation) -> None:
-        """Send what was claimed, in the place reserved for it."""
-        ...
-
-
 class Intake:
     """Handles every event that concerns invitations, each once."""
 
     def __init__(
         self,
         store: Store,
-        delivery: Sends,
+        delivery: Delivery,
         *,
         policy: Policy,
         now: Callable[[], datetime],

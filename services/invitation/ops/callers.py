@@ -11,7 +11,7 @@ from aiohttp import web
 from convive_kit.auth import bearer_token, parse_api_key, same_secret, secret_hash, unauthorized
 from convive_kit.errors import NotAllowed
 from convive_kit.routes import Guard
-from invitation.pages.directory import Directory
+from invitation.directory import Directory
 
 _REMEMBERED_FOR = 30.0
 _MOST_REMEMBERED = 1000

@@ -23,6 +23,7 @@ from convive_kit.errors import Retry
 from convive_kit.http import Problem, client_address, json_response, problem_response
 from convive_kit.rate_limit import Limiter, LocalLimiter, too_many_requests
 from convive_kit.routes import Route
+from invitation.directory import Account, Directory, MemberGone, OtherPassword, Redeemed
 from invitation.i18n import choose_locale
 from invitation.lifecycle.invitation import Cause, Change, Invitation, Invitee
 from invitation.lifecycle.links import Links
@@ -30,7 +31,6 @@ from invitation.lifecycle.schedule import Policy
 from invitation.lifecycle.states import State
 from invitation.pages import context as pages
 from invitation.pages.bodies import Accept, Decline, InvitationView, Nothing, Open, Password, Redirect, StateView, read
-from invitation.pages.directory import Account, Directory, MemberGone, OtherPassword, Redeemed
 from invitation.pages.passwords import explain, judge
 from invitation.pages.render import PageRenderer, security_headers
 from invitation.settings import InvitationSettings

@@ -1,4 +1,4 @@
-"""What the link pages ask of the directory. It alone decides a redemption."""
+"""What this service asks of the directory, which alone decides a redemption."""
 
 from __future__ import annotations
 
