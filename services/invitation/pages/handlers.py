@@ -282,7 +282,7 @@ class LinkPages:
 
     def _judged(self, visit: Visit, password: str) -> tuple[pages.Reason, ...]:
         invitee = visit.invitee
-        names = (invitee.first_name, invitee.last_name, invitee.email, visit.firm.cabinet, visit.firm.dossier)
+        names = (invitee.first_name, invitee.last_name, invitee.email, visit.firm.cabinet)
         return tuple(judge(password, names=names))
 
     async def _who_is_signed_in(self, request: web.Request, visit: Visit) -> pages.SignedIn:

@@ -99,7 +99,7 @@ SUGGESTIONS: tuple[tuple[Suggestion, Reason], ...] = (
 def judge(password: str, *, names: Sequence[str]) -> list[Reason]:
     """Why this password will not do, the main reason first; an empty list means it will.
 
-    `names` are what an acquaintance would try: the person's names and e-mail address, the cabinet, the dossier.
+    `names` are what an acquaintance would try: the person's names and e-mail address, the cabinet.
     """
     if len(password) < SHORTEST:
         return [Reason.TOO_SHORT]
