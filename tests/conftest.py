@@ -16,6 +16,7 @@ from tests.real_parts import (
     own_database,
     run_folder,
 )
+from tests.running import own_stack, pytest_runtest_makereport, stack, watched_logs
 
 __all__ = [
     "amqp_url",
@@ -26,7 +27,11 @@ __all__ = [
     "new_database",
     "own_broker",
     "own_database",
+    "own_stack",
+    "pytest_runtest_makereport",
     "run_folder",
+    "stack",
+    "watched_logs",
 ]
 
 

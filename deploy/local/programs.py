@@ -22,6 +22,7 @@ from deploy.local.trouble import CannotStart
 REPOSITORY = Path(__file__).parents[2]
 UNPACKED = REPOSITORY / ".local" / "debian"
 _POLICY = Path("/usr/sbin/policy-rc.d")
+_CHROMIUM_UNPACKED = "chromium"
 _OR_COMPOSE = "or run everything with Docker Compose (see docker-compose.yml)"
 
 
@@ -74,14 +75,16 @@ def mongod() -> tuple[Path, dict[str, str]]:
 
 def find_chromium() -> Path | None:
     """The browser of the journey tests, if this machine has one."""
-    return _on_path("chromium") or _on_path("chromium-browser") or _on_path("google-chrome")
+    unpacked = UNPACKED / _CHROMIUM_UNPACKED
+    return _on_path("chromium") or _on_path("chromium-browser") or (unpacked if unpacked.exists() else None)
 
 
 def chromium() -> Path:
-    """The browser of the journey tests; installed when missing and root. Raises CannotStart otherwise."""
+    """The browser of the journey tests, with fonts; installed when missing. Raises CannotStart when it cannot be had."""
     found = find_chromium()
-    if found is None and _may_install():
-        _install(["chromium", "fonts-noto-core", "fonts-noto-color-emoji", "fonts-dejavu-core"])
+    if found is None:
+        fonts = ["fontconfig-config", "fonts-noto-core", "fonts-noto-color-emoji", "fonts-dejavu-core"]
+        _provide(["chromium", *fonts], "a browser for the tests")
         found = find_chromium()
     if found is None:
         raise CannotStart("Chromium is missing. As root on Debian: apt-get install chromium fonts-noto-core.")
@@ -199,6 +202,7 @@ def _unpack(packages: Sequence[str]) -> None:
     for package in sorted((apt / "packages").glob("*.deb")):
         _run(["dpkg-deb", "--extract", str(package), str(UNPACKED)])
     _teach_erlang_its_place()
+    _make_a_way_to_chromium()
     shutil.rmtree(apt)
 
 
@@ -229,3 +233,17 @@ def _teach_erlang_its_place() -> None:
         if file.exists():
             place = rf"\1={UNPACKED}/usr/lib/erlang"
             file.write_text(re.sub(r"^(\s*ROOTDIR)=/usr/lib/erlang$", place, file.read_text(), flags=re.MULTILINE))
+
+
+def _make_a_way_to_chromium() -> None:
+    """A script that starts the unpacked browser with its own libraries and fonts."""
+    program = UNPACKED / "usr/lib/chromium/chromium"
+    if program.exists():
+        libraries = _library_path().get("LD_LIBRARY_PATH", "")
+        script = UNPACKED / _CHROMIUM_UNPACKED
+        script.write_text(
+            "#!/bin/sh\n"
+            f'export LD_LIBRARY_PATH="{libraries}" FONTCONFIG_SYSROOT="{UNPACKED}"\n'
+            f'exec "{program}" "$@"\n'
+        )
+        script.chmod(0o755)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Annotated
 
@@ -16,6 +17,13 @@ def _without_slash(url: str) -> str:
     return url.rstrip("/")
 
 
+def _sendable(token: SecretStr) -> SecretStr:
+    if re.fullmatch(r"[!-~]{16,512}", token.get_secret_value()) is None:
+        raise ValueError("it must have 16 to 512 characters of ASCII, without spaces, to be sent as a bearer token")
+    return token
+
+
+Token = Annotated[SecretStr, AfterValidator(_sendable)]
 Url = Annotated[str, AfterValidator(_without_slash)]
 
 
@@ -36,5 +44,5 @@ class DirectorySettings(BaseServiceSettings):
     password_threads: int = Field(
         default=2, ge=1, le=64, description="Passwords hashed at the same time, at 19 MiB of memory each."
     )
-    admin_token: SecretStr = Field(min_length=16, description="Who holds it makes cabinets and their API keys.")
-    service_token: SecretStr = Field(min_length=16, description="Shared by the two services; signs their calls.")
+    admin_token: Token = Field(description="Who holds it makes cabinets and their API keys.")
+    service_token: Token = Field(description="Shared by the two services; signs their calls.")

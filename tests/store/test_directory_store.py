@@ -30,8 +30,14 @@ AnyStore: TypeAlias = MemoryStore | MongoStore
 class NoBus:
     """A bus that is away: what is announced stays in the outbox, where tests can look at it."""
 
+    def __init__(self) -> None:
+        self.back = False
+        self.published: list[str] = []
+
     async def publish(self, *, key: str, body: bytes, message_id: str, correlation_id: str | None = None) -> None:
-        raise Retry
+        if not self.back:
+            raise Retry
+        self.published.append(key)
 
 
 @pytest.fixture(params=["memory", "motor", "pymongo"])
@@ -361,6 +367,26 @@ async def test_preparing_again_is_safe(mongo: tuple[MongoStore, Database]) -> No
     await store.prepare()
     for kind, indexes in INDEXES.items():
         assert len(await database[kind].index_information()) == len(indexes) + 1
+
+
+async def test_a_sweeper_announces_what_an_outage_left(mongo_url: str, database: str) -> None:
+    client, bus, now = open_client(mongo_url), NoBus(), NOW
+    store = MongoStore(client[database], bus=bus, entries_of=entries(lambda: NOW), now=lambda: now)
+    await store.prepare()
+    member = await store.save(new_member(a_dossier()))
+    removal = member.remove(NOW)
+    assert removal
+    await store.save(removal)
+    await store.drain()
+    bus.back = True
+    await store.relays["members"].sweep()
+    assert bus.published == [], "too young: whoever wrote it may be announcing it"
+    now += timedelta(seconds=31)
+    await store.relays["members"].sweep()
+    await store.relays["members"].sweep()
+    assert bus.published == ["user.created", "user.removed"]
+    assert await outbox(store) == []
+    await close_client(client)
 
 
 async def test_two_writers_change_different_fields_without_losing_either(store: AnyStore) -> None:
