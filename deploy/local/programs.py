@@ -80,7 +80,7 @@ def find_chromium() -> Path | None:
 
 
 def chromium() -> Path:
-    """The browser of the journey tests, with fonts; installed when missing. Raises CannotStart when it cannot be had."""
+    """The browser of the journey tests, with fonts; installed when missing. Raises CannotStart when not to be had."""
     found = find_chromium()
     if found is None:
         fonts = ["fontconfig-config", "fonts-noto-core", "fonts-noto-color-emoji", "fonts-dejavu-core"]
@@ -242,8 +242,6 @@ def _make_a_way_to_chromium() -> None:
         libraries = _library_path().get("LD_LIBRARY_PATH", "")
         script = UNPACKED / _CHROMIUM_UNPACKED
         script.write_text(
-            "#!/bin/sh\n"
-            f'export LD_LIBRARY_PATH="{libraries}" FONTCONFIG_SYSROOT="{UNPACKED}"\n'
-            f'exec "{program}" "$@"\n'
+            f'#!/bin/sh\nexport LD_LIBRARY_PATH="{libraries}" FONTCONFIG_SYSROOT="{UNPACKED}"\nexec "{program}" "$@"\n'
         )
         script.chmod(0o755)
