@@ -1,0 +1,130 @@
+"""Who may do what: every call of the API, by everybody."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+from tests.service.directory.driving import ADMIN, SERVICE, Driver, Firm, person
+
+DOSSIERS, MEMBERS = "/v1/dossiers", "/v1/dossiers/{id}/members"
+MEMBER = f"{MEMBERS}/{{member_id}}"
+
+# Who gets past the guards and finds something. Everybody else gets 401, 403 or 404.
+ALLOWED: dict[tuple[str, str], set[str]] = {
+    ("POST", "/v1/cabinets"): {"admin"},
+    ("POST", "/v1/cabinets/{id}/keys"): {"admin"},
+    ("DELETE", "/v1/cabinets/{id}/keys"): {"admin"},
+    ("DELETE", "/v1/cabinets/{id}/keys/{key}"): {"admin"},
+    ("POST", DOSSIERS): {"cabinet", "other cabinet"},
+    ("GET", DOSSIERS): {"cabinet", "other cabinet"},
+    ("GET", f"{DOSSIERS}/{{id}}"): {"cabinet"},
+    ("PATCH", f"{DOSSIERS}/{{id}}"): {"cabinet"},
+    ("DELETE", f"{DOSSIERS}/{{id}}"): {"cabinet"},
+    ("POST", MEMBERS): {"cabinet", "administrator"},
+    ("GET", MEMBERS): {"cabinet", "administrator"},
+    ("GET", MEMBER): {"cabinet", "administrator"},
+    ("PATCH", MEMBER): {"cabinet", "administrator"},
+    ("DELETE", MEMBER): {"cabinet", "administrator"},
+    ("POST", f"{MEMBER}/invitation"): {"cabinet", "administrator"},
+    ("GET", f"{MEMBER}/permissions"): {"cabinet", "administrator", "the member"},
+    ("DELETE", "/v1/sessions/current"): {"administrator", "the member", "approver", "other administrator"},
+    ("GET", "/v1/me"): {"administrator", "the member", "approver", "other administrator"},
+    ("POST", "/internal/v1/redemptions"): {"service"},
+    ("POST", "/internal/v1/keys/introspect"): {"service"},
+    ("GET", "/internal/v1/accounts"): {"service"},
+}
+OPEN = {("POST", "/v1/sessions"), ("GET", "/livez"), ("GET", "/readyz")}
+# Done last, so that whoever comes after still finds something.
+LAST = ("DELETE", "/v1/sessions/current")
+
+
+async def test_nobody_can_do_more_than_their_role_on_any_route(driver: Driver, firm: Firm) -> None:
+    dossier = await firm.dossier(
+        person(), person(role="administrator"), person(role="expense_approver"), person(invite_by="none")
+    )
+    member, administrator, approver, target = dossier["members"]
+    other = await driver.firm("Another cabinet")
+    (stranger,) = (await other.dossier(person(role="administrator")))["members"]
+    callers = {
+        "nobody": None,
+        "nonsense": "nonsense",
+        "half a key": firm.key[:-1],
+        "admin": ADMIN,
+        "service": SERVICE,
+        "cabinet": firm.key,
+        "other cabinet": other.key,
+        "the member": await driver.enter(member),
+        "administrator": await driver.enter(administrator),
+        "approver": await driver.enter(approver),
+        "other administrator": await driver.enter(stranger),
+    }
+    routes = (await driver.call("GET", "/openapi.json")).ok()["paths"]
+    listed = {(method.upper(), path) for path, operations in routes.items() for method in operations}
+    assert listed == set(ALLOWED) | OPEN, "a route nobody has thought about"
+
+    # Reading first, deleting last, and the member before the dossier.
+    order = sorted(ALLOWED, key=lambda route: (route == LAST, route[0] == "DELETE", route[0] != "GET", -len(route[1])))
+    for method, template in order:
+        asked = member if template.endswith("/permissions") else target
+        # Those who may come last: then everybody else was refused while there still was something.
+        gone = False
+        for name in sorted(callers, key=lambda caller: caller in ALLOWED[method, template]):
+            cabinet = str(uuid4()) if "cabinets" in template else dossier["id"]
+            path = template.format(id=cabinet, member_id=asked["id"], key="0")
+            answer = await driver.call(method, path, {} if method in ("POST", "PATCH") else None, callers[name])
+            about = f"{name}: {method} {path} answered {answer.status}"
+            if name not in ALLOWED[method, template]:
+                assert answer.status in (401, 403, 404), about
+                assert answer.status != 403 or name not in ("nobody", "nonsense", "half a key"), about
+            elif "cabinets/" in template:
+                assert answer.status == 404, f"{about}: allowed, and there is no such cabinet"
+            elif not gone:
+                assert answer.status in (200, 201, 202, 204, 422), about
+                gone = method == "DELETE" and "{id}" in template
+
+
+async def test_ids_of_other_tenants_answer_like_ids_of_nobody(driver: Driver, firm: Firm) -> None:
+    dossier = await firm.dossier(person())
+    (member,) = dossier["members"]
+    other = await driver.firm("Another cabinet")
+    own = await other.dossier(person())
+
+    async def asked(dossier_id: str, member_id: str) -> list[Any]:
+        answers: list[Any] = []
+        for method, path in (
+            ("GET", f"{DOSSIERS}/{dossier_id}"),
+            ("PATCH", f"{DOSSIERS}/{dossier_id}"),
+            ("DELETE", f"{DOSSIERS}/{dossier_id}"),
+            ("GET", f"{DOSSIERS}/{dossier_id}/members"),
+            ("GET", f"{DOSSIERS}/{dossier_id}/members/{member_id}"),
+            ("DELETE", f"{DOSSIERS}/{dossier_id}/members/{member_id}"),
+            ("GET", f"{DOSSIERS}/{dossier_id}/members/{member_id}/permissions"),
+        ):
+            answer = await other.call(method, path, {} if method == "PATCH" else None)
+            answers.append((answer.status, answer.json))
+        return answers
+
+    assert await asked(dossier["id"], member["id"]) == await asked(str(uuid4()), str(uuid4()))
+    assert {status for status, _ in await asked("nonsense", "nonsense")} == {404}
+    # A member of theirs in a dossier of ours.
+    answer = await other.call("GET", f"{DOSSIERS}/{own['id']}/members/{member['id']}")
+    assert answer.status == 404
+
+
+async def test_an_administrator_acts_in_their_own_dossier_until_they_are_none(driver: Driver, firm: Firm) -> None:
+    (administrator,) = (await firm.dossier(person(role="administrator")))["members"]
+    members = f"{DOSSIERS}/{administrator['dossier_id']}/members"
+    not_yet = await driver.sign_in(administrator["email"])
+    assert not_yet.status == 401
+    token = await driver.enter(administrator)
+    added = (await driver.call("POST", members, person(), token)).ok(201)
+    (event,) = await driver.hears("user.created", added["id"])
+    assert event.data.model_dump()["invited_by"] == "Jeanne Martin"
+    await driver.call("POST", f"{members}/{added['id']}/invitation", {"invite_by": "email"}, token)
+    (request,) = await driver.hears("invitation.resend_requested")
+    assert request.data.model_dump()["requested_by"] == f"member:{administrator['id']}"
+    await firm.call("PATCH", f"{members}/{administrator['id']}", {"role": "standard_user"})
+    assert (await driver.call("GET", members, None, token)).status == 403
+    await firm.call("DELETE", f"{members}/{administrator['id']}")
+    assert (await driver.call("GET", members, None, token)).status == 404

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from argon2 import PasswordHasher
+
+from tests.service.directory.driving import PASSWORD, Driver, Firm, person
+
+
+@pytest.fixture
+async def jeanne(driver: Driver, firm: Firm) -> dict[str, Any]:
+    """A member with an account."""
+    (member,) = (await firm.dossier(person()))["members"]
+    await driver.enter(member)
+    return member
+
+
+async def test_signing_in_and_out(driver: Driver, jeanne: dict[str, Any]) -> None:
+    session = (await driver.sign_in(jeanne["email"].upper().replace("EXAMPLE.COM", "Example.com"))).ok(201)
+    assert session.keys() == {"token", "expires_at"}
+    expiry = datetime.fromisoformat(session["expires_at"])
+    assert timedelta(days=13) < expiry - datetime.now(UTC) < timedelta(days=15)
+    assert (await driver.call("GET", "/v1/me", None, session["token"])).status == 200
+    assert (await driver.call("DELETE", "/v1/sessions/current", None, session["token"])).status == 204
+    assert (await driver.call("GET", "/v1/me", None, session["token"])).status == 401
+
+
+async def test_unknown_and_wrong_are_alike_in_text_and_time(driver: Driver, jeanne: dict[str, Any]) -> None:
+    async def took(email: str, number: int) -> tuple[float, str]:
+        started = time.perf_counter()
+        answer = await driver.sign_in(email, "not the password")
+        assert answer.status == 401
+        assert answer.json["slug"] == "wrong_credentials"
+        return time.perf_counter() - started, answer.text
+
+    known = [await took(jeanne["email"], number) for number in range(9)]
+    unknown = [await took(f"nobody{number}@example.com", number) for number in range(9)]
+    nonsense = await took("no address at all", 0)
+    assert {text for _, text in [*known, *unknown, nonsense]} == {known[0][1]}
+    assert 0.5 < statistics.median(t for t, _ in known) / statistics.median(t for t, _ in unknown) < 2
+
+
+async def test_too_many_attempts_wait_and_others_do_not(driver: Driver, firm: Firm, jeanne: dict[str, Any]) -> None:
+    answers = await asyncio.gather(*(driver.sign_in(jeanne["email"], f"guess {number}") for number in range(25)))
+    refused = [answer for answer in answers if answer.status == 429]
+    assert len(refused) >= 4
+    assert all(0 < int(answer.headers["Retry-After"]) <= 900 for answer in refused)
+    assert (await driver.sign_in(jeanne["email"])).status == 429, "the right password waits too"
+    unknown = await asyncio.gather(*(driver.sign_in("nobody@example.com", f"guess {n}") for n in range(25)))
+    assert sorted({answer.status for answer in unknown}) == [401, 429], "an unknown e-mail is counted alike"
+    (other,) = (await firm.dossier(person()))["members"]
+    await driver.enter(other)
+    assert (await driver.sign_in(other["email"])).status == 201
+
+
+async def test_other_requests_stay_quick_while_passwords_are_hashed(driver: Driver, firm: Firm) -> None:
+    work = [asyncio.create_task(driver.sign_in(f"n{number}@example.com", "guess")) for number in range(40)]
+    slowest = 0.0
+    while not all(task.done() for task in work):
+        started = time.perf_counter()
+        assert (await firm.call("GET", "/v1/dossiers")).status == 200
+        slowest = max(slowest, time.perf_counter() - started)
+    assert {(await task).status for task in work} == {401}
+    assert slowest < 0.4
+
+
+async def test_a_hash_of_older_parameters_is_renewed_at_the_next_sign_in(
+    driver: Driver, jeanne: dict[str, Any]
+) -> None:
+    weak = PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash(PASSWORD)
+    accounts = driver.database["accounts"]
+    await accounts.update_one({"_id": jeanne["email"]}, {"$set": {"password_hash": weak}})
+    assert (await driver.sign_in(jeanne["email"])).status == 201
+    account = await accounts.find_one({"_id": jeanne["email"]})
+    assert account
+    assert account["password_hash"].startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+    assert (await driver.sign_in(jeanne["email"])).status == 201
+
+
+async def test_many_sign_ins_of_one_person_at_once_all_succeed(driver: Driver, jeanne: dict[str, Any]) -> None:
+    answers = await asyncio.gather(*(driver.sign_in(jeanne["email"]) for _ in range(8)))
+    assert {answer.status for answer in answers} == {201}
+    assert len({answer.json["token"] for answer in answers}) == 8
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"email": "a@example.com"},
+        {"email": "a@example.com", "password": "x", "code": "y"},
+        {"code": 1},
+        {"email": "a@example.com", "password": "x" * 5000},
+    ],
+)
+async def test_half_a_sign_in_is_422(driver: Driver, body: dict[str, Any]) -> None:
+    assert (await driver.call("POST", "/v1/sessions", body)).status == 422
+
+
+async def test_a_session_of_an_older_credential_has_ended(driver: Driver, jeanne: dict[str, Any]) -> None:
+    token = (await driver.sign_in(jeanne["email"])).ok(201)["token"]
+    await driver.database["accounts"].update_one({"_id": jeanne["email"]}, {"$inc": {"credential_version": 1}})
+    assert (await driver.call("GET", "/v1/me", None, token)).status == 401
+
+
+async def test_only_json_signs_in_over_the_api(driver: Driver, jeanne: dict[str, Any]) -> None:
+    """A form of another site can post to any address, but not as JSON."""
+    form = {"email": jeanne["email"], "password": PASSWORD}
+    async with driver.http.post(f"{driver.url}/v1/sessions", data=form) as answer:
+        assert answer.status == 415
