@@ -34,8 +34,10 @@ as_root() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
 
 apt_install() {
     say "Installing Debian packages: $*"
-    apt-get update -qq >&2 || true
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2
+    local wait="DPkg::Lock::Timeout=600" said=.local/apt.log
+    apt-get -o "$wait" update -qq >"$said" 2>&1 || true
+    DEBIAN_FRONTEND=noninteractive apt-get -o "$wait" install -y -qq --no-install-recommends "$@" >>"$said" 2>&1 ||
+        { tail -n 20 "$said" >&2 && return 1; }
 }
 
 # The machine's constraints are meant for other work; the lock with its hashes is stricter than they are.
