@@ -1,0 +1,719 @@
+"""The whole product, running: both services and the inbox as child processes on the run's broker and database.
+
+    async def test_something(stack: Stack):
+        cabinet = await stack.new_cabinet()
+        dossier = await stack.new_dossier(cabinet)
+        member = await stack.add_member(cabinet, dossier)
+        mail = await stack.mail(member.email)
+        answer = await stack.invitation.call("GET", mail.link)
+
+`stack` is shared by all tests of a run: it is left as it was found, and each test works with a cabinet, a dossier and
+addresses of its own. `own_stack` makes one for a test that stops, kills, freezes or restarts something, or that needs
+other settings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+from uuid import uuid4
+
+import aio_pika
+import aiohttp
+import pytest
+from pymongo import AsyncMongoClient, MongoClient
+from yarl import URL
+
+from convive_contracts import topology
+from convive_contracts.envelope import STRUCTURED, rfc3339
+from convive_contracts.events import DIRECTORY_SOURCE, invitation_id
+from deploy.local import services
+from deploy.local.addresses import free_port
+from deploy.local.broker import Broker
+from deploy.local.credentials import Credentials
+from deploy.local.database import Database
+from deploy.local.services import Service, Surroundings
+from tests.real_parts import finished
+
+Value = TypeVar("Value")
+
+FOREIGN_SOURCE = "/tests/payroll"
+"""A publisher that is not the directory."""
+PASSWORD = "trois chevaux dansent la nuit"
+"""One that the policy takes."""
+FIRST_NAME, LAST_NAME = "Jeannette", "Quatremaille"
+"""Names that no log line contains by accident."""
+
+
+async def until(condition: Callable[[], Awaitable[Value]], *, within: float = 15.0, what: str = "") -> Value:
+    """Wait for a condition and return its first value that is true; fails with the last one after `within` seconds."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + within
+    while True:
+        value = await condition()
+        if value:
+            return value
+        if loop.time() > deadline:
+            pytest.fail(f"not within {within:.0f} s: {what or condition}; last seen: {value!r}")
+        await asyncio.sleep(0.05)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a service answered."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    cookies: Mapping[str, str]
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    def ok(self, status: int = 200) -> Any:
+        """The JSON of an answer that must have this status."""
+        assert self.status == status, f"{self.status}: {self.text[:1000]}"
+        return self.json() if self.body else None
+
+
+class Api:
+    """Calls to one service. Each call is a client of its own: nothing is remembered from one to the next."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        form: Mapping[str, str] | None = None,
+        data: bytes | None = None,
+        token: str | None = None,
+        accept: str = "application/json",
+        headers: Mapping[str, str] | None = None,
+        cookies: Mapping[str, str] | None = None,
+        follow: bool = False,
+        timeout: float = 30.0,
+    ) -> Answer:
+        """`path` may be a whole address, as in a mail. `form` is posted as a browser does; `data` goes as it is."""
+        sent = {"Accept": accept, **(headers or {})}
+        if token is not None:
+            sent["Authorization"] = f"Bearer {token}"
+        url = URL(path if path.startswith("http") else self.url + path, encoded=True)
+        body: Any = data
+        if form is not None:
+            body = aiohttp.FormData(form, charset="utf-8")() if form else b""
+            sent.setdefault("Content-Type", "application/x-www-form-urlencoded")
+        async with aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=timeout), cookies=cookies, auto_decompress=True
+        ) as session:
+            async with session.request(
+                method, url, json=json, data=body, headers=sent, allow_redirects=follow
+            ) as response:
+                found = {name: morsel.value for name, morsel in response.cookies.items()}
+                return Answer(response.status, response.headers, await response.read(), found)
+
+    async def page(self, path: str, **options: Any) -> Answer:
+        """GET as a browser does."""
+        return await self.call("GET", path, accept="text/html,application/xhtml+xml", **options)
+
+    async def post_form(self, path: str, form: Mapping[str, str], **options: Any) -> Answer:
+        """POST a form as a browser does."""
+        return await self.call("POST", path, form=form, accept="text/html,application/xhtml+xml", **options)
+
+
+@dataclass(frozen=True, slots=True)
+class Cabinet:
+    id: str
+    name: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dossier:
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A member of the directory's, or of a foreign publisher's."""
+
+    id: str
+    email: str
+    source: str = DIRECTORY_SOURCE
+
+    @property
+    def invitation_id(self) -> str:
+        return invitation_id(self.source, self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """A message that the inbox took."""
+
+    id: str
+    to: str
+    subject: str
+    text: str
+    html: str
+    link: str
+    source: str
+
+    @property
+    def token(self) -> str:
+        return self.link.rpartition("/")[2]
+
+
+def new_address(name: str = "jeannette") -> str:
+    """An e-mail address that nobody else uses."""
+    return f"{name}.{uuid4().hex[:12]}@example.com"
+
+
+def user_data(
+    member_id: str,
+    email: str,
+    *,
+    first_name: str = FIRST_NAME,
+    last_name: str = LAST_NAME,
+    cabinet: Mapping[str, Any] | None = None,
+    dossier: Mapping[str, Any] | None = None,
+    invite_by: str = "email",
+    **member: Any,
+) -> dict[str, Any]:
+    """The data of a `user.created` or `user.updated`."""
+    return {
+        "member": {"id": member_id, "first_name": first_name, "last_name": last_name, "email": email, **member},
+        "dossier": dict(dossier or {"id": str(uuid4()), "name": "Boulangerie Quenouille"}),
+        "cabinet": dict(cabinet or {"id": str(uuid4()), "name": "Cabinet Vaugelas"}),
+        "invite_by": invite_by,
+    }
+
+
+def removal_data(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The data of the `user.removed` that belongs to a `user.created`."""
+    return {name: {"id": data[name]["id"]} for name in ("member", "dossier", "cabinet")}
+
+
+def cloud_event(
+    short: str,
+    subject: str,
+    data: Any,
+    *,
+    source: str = FOREIGN_SOURCE,
+    id: str | None = None,
+    sequence: int | None = None,
+    time: datetime | None = None,
+    correlation_id: str | None = None,
+) -> dict[str, Any]:
+    """An event in structured mode, as a dict to be made wrong at will."""
+    event: dict[str, Any] = {
+        "specversion": "1.0",
+        "id": id or str(uuid4()),
+        "source": source,
+        "type": f"convive.{short}.v1",
+        "subject": subject,
+        "datacontenttype": "application/json",
+        "data": data,
+    }
+    if time is not None:
+        event["time"] = rfc3339(time)
+    if sequence is not None:
+        event["sequence"] = str(sequence)
+    if correlation_id is not None:
+        event["correlationid"] = correlation_id
+    return event
+
+
+@dataclass
+class Wire:
+    """An open, confirmed channel to the bus."""
+
+    channel: aio_pika.abc.AbstractChannel
+    exchange: aio_pika.abc.AbstractExchange
+
+    async def send(
+        self,
+        body: bytes | Mapping[str, Any],
+        key: str,
+        *,
+        content_type: str | None = STRUCTURED,
+        headers: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Publish a body as it is, or an event made by `cloud_event`."""
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        message = aio_pika.Message(raw, content_type=content_type, headers=dict(headers or {}), delivery_mode=2)
+        async with asyncio.timeout(20):
+            await self.exchange.publish(message, routing_key=key, mandatory=True)
+
+
+@dataclass
+class Heard:
+    """The events that went over the bus while it listened."""
+
+    events: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+
+    def of(self, short: str, subject: str | None = None) -> list[dict[str, Any]]:
+        full = f"convive.{short}.v1"
+        return [e for e in self.events if e["type"] == full and subject in (None, e["subject"])]
+
+    async def until(self, short: str, subject: str | None = None, *, count: int = 1, within: float = 15.0) -> Any:
+        """The first of at least `count` such events."""
+
+        async def enough() -> list[dict[str, Any]]:
+            found = self.of(short, subject)
+            return found if len(found) >= count else []
+
+        return (await until(enough, within=within, what=f"{count} × {short} of {subject}"))[0]
+
+
+class Stack:
+    """Both services and the inbox, with everything a test says to them."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        amqp_url: str,
+        mongo_url: str,
+        settings: Mapping[str, str] | None = None,
+        invitation_settings: Mapping[str, str] | None = None,
+        directory_settings: Mapping[str, str] | None = None,
+    ) -> None:
+        """`settings` are environment variables for both services, the other two for one of them."""
+        self.folder = folder
+        self.amqp_url, self.mongo_url = amqp_url, mongo_url
+        ports: list[int] = []
+        for _ in range(4):
+            ports.append(free_port(ports))
+        tokens = Credentials(*(secrets.token_urlsafe(32) for _ in range(4)))
+        directory, invitation, inbox, smtp = ports
+        self.around = Surroundings(amqp_url, mongo_url, directory, invitation, inbox, smtp, tokens)
+        self.admin_token, self.ops_token = tokens.admin_token, tokens.ops_token
+        self.service_token, self.link_key = tokens.service_token, tokens.link_key
+        name = uuid4().hex[:12]
+        self.directory_database = f"convive_test_{name}_directory"
+        self.invitation_database = f"convive_test_{name}_invitation"
+        self._environment = self.around.environment() | {
+            "CONVIVE_DIRECTORY_DATABASE": self.directory_database,
+            "CONVIVE_INVITATION_DATABASE": self.invitation_database,
+            **(settings or {}),
+        }
+        self._own = {"directory": dict(directory_settings or {}), "invitation": dict(invitation_settings or {})}
+        self._log_seen: dict[Path, int] = {}
+        self.private: set[str] = {self.admin_token, self.ops_token, self.service_token, self.link_key}
+        """What no log line may contain: secrets, names, addresses. The calls below add what they learn."""
+        self.directory = Api(self.around.directory_url)
+        self.invitation = Api(self.around.invitation_url)
+        self.inbox = Api(self.around.inbox_url)
+        self.inbox_service = services.inbox(self.around, folder / "inbox.log")
+        self.directory_service = self.new_service("directory", self.around.directory_port)
+        self.invitation_service = self.new_service("invitation", self.around.invitation_port)
+        self._extra: list[Service] = []
+
+    # --- processes ------------------------------------------------------------------------------------------------
+
+    def new_service(self, name: str, port: int, *, role: str | None = None, **settings: str) -> Service:
+        """A process of `directory` or `invitation`, not started yet."""
+        env = self._environment | self._own[name] | {f"CONVIVE_{name.upper()}_PORT": str(port)} | settings
+        arguments = [name, *(["--role", role] if role else [])]
+        log = self.folder / f"{name}-{port}.log"
+        return Service(f"The {name} service", arguments, url=f"http://127.0.0.1:{port}", env=env, log=log)
+
+    async def another(self, name: str, *, role: str | None = None, **settings: str) -> tuple[Service, Api]:
+        """One more process of `directory` or `invitation` beside the first."""
+        service = self.new_service(name, free_port(), role=role, **settings)
+        self._extra.append(service)
+        await service.start()
+        return service, Api(service.url)
+
+    @property
+    def services(self) -> Sequence[Service]:
+        return (self.inbox_service, self.directory_service, self.invitation_service, *self._extra)
+
+    async def start(self) -> Stack:
+        """Start all three at the same time; returns when they are ready."""
+        try:
+            await asyncio.gather(*(service.start() for service in self.services))
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    async def stop(self) -> None:
+        await asyncio.gather(*(service.stop() for service in reversed(self.services)))
+
+    def kill(self) -> None:
+        for service in self.services:
+            service.process.kill()
+
+    # --- directory ------------------------------------------------------------------------------------------------
+
+    async def new_cabinet(self, name: str | None = None, phone: str | None = None) -> Cabinet:
+        name = name or f"Cabinet {uuid4().hex[:8]}"
+        made = (
+            await self.directory.call(
+                "POST", "/v1/cabinets", json={"name": name, "phone": phone}, token=self.admin_token
+            )
+        ).ok(201)
+        self.private |= {made["api_key"], name}
+        return Cabinet(made["id"], name, made["api_key"])
+
+    async def new_dossier(self, cabinet: Cabinet, name: str | None = None) -> Dossier:
+        name = name or f"Boulangerie {uuid4().hex[:8]}"
+        made = (await self.directory.call("POST", "/v1/dossiers", json={"name": name}, token=cabinet.key)).ok(201)
+        self.private.add(name)
+        return Dossier(made["id"], made["name"])
+
+    async def add_member(
+        self,
+        cabinet: Cabinet,
+        dossier: Dossier,
+        email: str | None = None,
+        *,
+        request_id: str | None = None,
+        **body: Any,
+    ) -> Member:
+        """Add a member through the API; invited by e-mail unless `invite_by` says otherwise."""
+        person = {"first_name": FIRST_NAME, "last_name": LAST_NAME, "email": email or new_address(), **body}
+        headers = {"X-Request-ID": request_id} if request_id else None
+        answer = await self.directory.call(
+            "POST", f"/v1/dossiers/{dossier.id}/members", json=person, token=cabinet.key, headers=headers
+        )
+        self._keep_private(person)
+        return Member(answer.ok(201)["id"], person["email"])
+
+    async def new_member(self, **body: Any) -> Member:
+        """A member of a new dossier of a new cabinet."""
+        cabinet = await self.new_cabinet()
+        return await self.add_member(cabinet, await self.new_dossier(cabinet), **body)
+
+    async def sign_in(self, email: str, password: str) -> Answer:
+        self.private.add(password)
+        answer = await self.directory.call("POST", "/v1/sessions", json={"email": email, "password": password})
+        if answer.status == 201:
+            self.private.add(answer.json()["token"])
+        return answer
+
+    async def session(self, *, password: str = PASSWORD, code: str | None = None, email: str = "") -> str:
+        """A session token, from a handoff code or from e-mail and password."""
+        if code is None:
+            return (await self.sign_in(email, password)).ok(201)["token"]
+        token = (await self.directory.call("POST", "/v1/sessions", json={"code": code})).ok(201)["token"]
+        self.private |= {code, token}
+        return token
+
+    async def me(self, session: str) -> Any:
+        return (await self.directory.call("GET", "/v1/me", token=session)).ok()
+
+    # --- invitation -----------------------------------------------------------------------------------------------
+
+    async def redeem(self, link: str, password: str = PASSWORD, step: str = "password") -> Answer:
+        """Choose (or, with `step="accept"`, give) the password of a link, as a JSON client does."""
+        self.private.add(password)
+        answer = await self.invitation.call("POST", f"{link}/{step}", json={"password": password})
+        if answer.status == 200:
+            self.private.add(code_of(answer.json()["next"]))
+        return answer
+
+    async def come_in(self, member: Member, password: str = PASSWORD) -> str:
+        """The whole way in for somebody without an account: mail, password, sign-in. Returns the session token."""
+        mail = await self.mail(member.email)
+        answer = (await self.redeem(mail.link, password)).ok()
+        return await self.session(code=code_of(answer["next"]))
+
+    async def detail(self, invitation: Member | str) -> Any:
+        """The invitation with its history as operators see it, or None while there is none."""
+        id = invitation if isinstance(invitation, str) else invitation.invitation_id
+        answer = await self.invitation.call("GET", f"/v1/invitations/{id}", token=self.ops_token)
+        return None if answer.status == 404 else answer.ok()
+
+    async def until_state(self, invitation: Member | str, *states: str, within: float = 15.0) -> Any:
+        """The invitation once it is in one of these states."""
+
+        async def there() -> Any:
+            seen = await self.detail(invitation)
+            return seen if seen and seen["state"] in states else None
+
+        try:
+            return await until(there, within=within, what=f"{invitation} is {' or '.join(states)}")
+        except pytest.fail.Exception as failure:
+            pytest.fail(f"{failure}; it is {await self.detail(invitation)}")
+
+    async def operate(self, invitation: Member | str, action: str, token: str | None = None, **body: Any) -> Answer:
+        """`resend`, `revoke` or `extend`."""
+        id = invitation if isinstance(invitation, str) else invitation.invitation_id
+        path = f"/v1/invitations/{id}/{action}"
+        return await self.invitation.call("POST", path, json=body, token=token or self.ops_token)
+
+    async def parked(self) -> list[Any]:
+        """Every parked message, newest first."""
+        found: list[Any] = []
+        cursor = ""
+        while True:
+            path = f"/v1/parked?limit=200{cursor}"
+            page = (await self.invitation.call("GET", path, token=self.ops_token)).ok()
+            found += page["items"]
+            if page["next_cursor"] is None:
+                return found
+            cursor = f"&cursor={page['next_cursor']}"
+
+    # --- mail -----------------------------------------------------------------------------------------------------
+
+    async def mails(self, to: str) -> list[Mail]:
+        """The mails to an address, newest first."""
+        answer = await self.inbox.call("GET", str(URL("/api/messages").with_query(to=to)))
+        return [await self._mail(message) for message in answer.ok() if message["channel"] == "email"]
+
+    async def _mail(self, message: Any) -> Mail:
+        source = await self.inbox.call("GET", f"/messages/{message['id']}/source")
+        links = [link for link in message["links"] if "/i/" in link]
+        mail = Mail(
+            id=message["id"],
+            to=message["to"],
+            subject=message["subject"],
+            text=message["text"],
+            html=message["html"],
+            link=links[0] if links else "",
+            source=source.body.decode(errors="replace"),
+        )
+        self.private.add(mail.token)
+        return mail
+
+    async def mail(self, to: str, *, count: int = 1, within: float = 15.0) -> Mail:
+        """The newest mail to an address, once there are at least `count`."""
+
+        async def enough() -> list[Mail]:
+            found = await self.mails(to)
+            return found if len(found) >= count else []
+
+        return (await until(enough, within=within, what=f"{count} mail(s) to {to}"))[0]
+
+    async def misbehave(self, mode: str, *, match: str = "", rate: float = 1.0) -> None:
+        """Make the mail server misbehave towards addresses that contain `match` (`accept` ends it)."""
+        body = {"email": {"mode": mode, "match": match, "rate": rate}}
+        (await self.inbox.call("PUT", "/api/behaviour", json=body)).ok()
+
+    # --- bus ------------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def wire(self) -> AsyncGenerator[Wire]:
+        """A connection to the bus to publish on."""
+        async with await aio_pika.connect(self.amqp_url, timeout=10) as connection:
+            channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+            yield Wire(channel, await channel.get_exchange(topology.EXCHANGE, ensure=False))
+
+    async def publish(
+        self, short: str, subject: str, data: Any, *, copies: int = 1, key: str | None = None, **attributes: Any
+    ) -> dict[str, Any]:
+        """Publish an event in structured mode, `copies` times at once; returns it once the broker has confirmed."""
+        event = cloud_event(short, subject, data, **attributes)
+        self._keep_private(data.get("member", {}) if isinstance(data, dict) else {})
+        async with self.wire() as wire:
+            await asyncio.gather(*(wire.send(event, key or short) for _ in range(copies)))
+        return event
+
+    async def invite(self, email: str | None = None, **options: Any) -> tuple[Member, dict[str, Any]]:
+        """Have a foreign publisher invite somebody; returns the member and the event's data."""
+        attributes = {name: options.pop(name) for name in ("sequence", "copies", "correlation_id") if name in options}
+        member = Member(str(uuid4()), email or new_address(), FOREIGN_SOURCE)
+        data = user_data(member.id, member.email, **options)
+        await self.publish("user.created", member.id, data, **attributes)
+        return member, data
+
+    @asynccontextmanager
+    async def listening(self, *keys: str) -> AsyncGenerator[Heard]:
+        """Hear every event whose routing key matches one of `keys` (all families by default)."""
+        heard = Heard()
+
+        async def hear(message: aio_pika.abc.AbstractIncomingMessage) -> None:
+            heard.events.append(json.loads(message.body))
+
+        async with await aio_pika.connect(self.amqp_url, timeout=10) as connection:
+            channel = await connection.channel()
+            queue = await channel.declare_queue(exclusive=True, auto_delete=True)
+            for key in keys or ("user.#", "account.#", "dossier.#", "cabinet.#", "invitation.#"):
+                await queue.bind(topology.EXCHANGE, key)
+            await queue.consume(hear, no_ack=True)
+            yield heard
+
+    # --- database -------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def documents(self, service: str = "invitation") -> AsyncGenerator[Any]:
+        """The database of a service."""
+        name = self.invitation_database if service == "invitation" else self.directory_database
+        async with AsyncMongoClient[dict[str, Any]](self.mongo_url, tz_aware=True, timeoutMS=20_000) as client:
+            yield client[name]
+
+    def drop_databases(self) -> None:
+        with MongoClient[dict[str, Any]](self.mongo_url, timeoutMS=20_000) as client:
+            for name in (self.directory_database, self.invitation_database):
+                client.drop_database(name)
+
+    # --- logs -----------------------------------------------------------------------------------------------------
+
+    @property
+    def logs(self) -> list[Path]:
+        return sorted(self.folder.glob("*.log"))
+
+    def mark_logs(self) -> None:
+        """What is in the logs by now is of no more interest."""
+        self._log_seen = {log: log.stat().st_size for log in self.logs}
+
+    def new_log_text(self, log: Path) -> str:
+        with log.open("rb") as file:
+            file.seek(self._log_seen.get(log, 0))
+            return file.read().decode(errors="replace")
+
+    def log_lines(self, service: str) -> list[dict[str, Any]]:
+        """The log lines of `directory` or `invitation` since the test began."""
+        lines: list[dict[str, Any]] = []
+        for log in self.logs:
+            if log.name.startswith(service):
+                text = self.new_log_text(log)
+                lines += [json.loads(line) for line in text.splitlines() if line.startswith("{") and line.endswith("}")]
+        return lines
+
+    def leaks(self) -> list[str]:
+        """The log lines since the test began, of both services, that tell what they must not."""
+        found: list[str] = []
+        for log in (log for log in self.logs if not log.name.startswith("inbox")):
+            text = self.new_log_text(log)
+            for secret in self.private:
+                if len(secret) >= 4 and secret in text:
+                    line = next(line for line in text.splitlines() if secret in line)
+                    found.append(f"{log.name} tells {secret!r}: {line[:2000]}")
+        return found
+
+    def _keep_private(self, person: Mapping[str, Any]) -> None:
+        # Pieces of names may be everyday words: only the distinctive ones are looked for.
+        told = (person.get(name) for name in ("email", "first_name", "last_name", "phone"))
+        self.private |= {value for value in told if isinstance(value, str) and len(value) >= 4}
+
+
+def code_of(handoff: str) -> str:
+    """The one-time code in the directory's handoff address."""
+    return URL(handoff).query["code"]
+
+
+# --- fixtures -----------------------------------------------------------------------------------------------------
+
+
+class OwnStack(Protocol):
+    """Starts a stack of the test's own; killed after the test."""
+
+    async def __call__(
+        self,
+        *,
+        broker: Broker | None = None,
+        database: Database | None = None,
+        settings: Mapping[str, str] | None = None,
+        invitation_settings: Mapping[str, str] | None = None,
+        directory_settings: Mapping[str, str] | None = None,
+        start: bool = True,
+    ) -> Stack: ...
+
+
+@pytest.fixture(scope="session")
+def stack(run_folder: Path, broker: Broker, mongo_url: str) -> Generator[Stack]:
+    """The product, running for all tests of this run: leave it running, and stay among your own data."""
+    vhost = f"stack-{uuid4().hex[:8]}"
+    stack = Stack(run_folder / "stack", amqp_url=finished(broker.create_vhost(vhost)), mongo_url=mongo_url)
+    try:
+        yield finished(stack.start())
+    finally:
+        finished(stack.stop())
+        finished(broker.delete_vhost(vhost))
+        stack.drop_databases()
+
+
+@pytest.fixture
+async def own_stack(request: pytest.FixtureRequest, run_folder: Path) -> AsyncGenerator[OwnStack]:
+    """Makes stacks for this test alone (some 2 s each), by default on the run's broker and database. For tests that
+    disturb those too, pass the fixtures `own_broker` and `own_database`."""
+    stacks: list[Stack] = []
+    shared: Broker = request.getfixturevalue("broker")
+    mongo_url: str = request.getfixturevalue("mongo_url")
+    vhosts: list[str] = []
+
+    async def make(
+        *,
+        broker: Broker | None = None,
+        database: Database | None = None,
+        settings: Mapping[str, str] | None = None,
+        invitation_settings: Mapping[str, str] | None = None,
+        directory_settings: Mapping[str, str] | None = None,
+        start: bool = True,
+    ) -> Stack:
+        vhost = f"stack-{uuid4().hex[:8]}"
+        if broker is None:
+            vhosts.append(vhost)
+        stack = Stack(
+            run_folder / vhost,
+            amqp_url=broker.url if broker else await shared.create_vhost(vhost),
+            mongo_url=database.url if database else mongo_url,
+            settings=settings,
+            invitation_settings=invitation_settings,
+            directory_settings=directory_settings,
+        )
+        stacks.append(stack)
+        request.node.stash.setdefault(_STACKS, []).append(stack)
+        return await stack.start() if start else stack
+
+    try:
+        yield make
+        leaks = [leak for stack in stacks for leak in stack.leaks()]
+        assert not leaks, "\n".join(leaks)
+    finally:
+        for stack in stacks:
+            stack.kill()
+            if stack.mongo_url == mongo_url:
+                stack.drop_databases()
+        for vhost in vhosts:
+            await shared.delete_vhost(vhost)
+
+
+_STACKS = pytest.StashKey[list[Stack]]()
+_SHOWN_OF_A_LOG = 60
+
+
+@pytest.fixture(autouse=True)
+def watched_logs(request: pytest.FixtureRequest) -> Generator[None]:
+    """With the shared stack, every test also checks that nothing private was logged while it ran."""
+    if "stack" not in request.fixturenames:
+        yield
+        return
+    stack: Stack = request.getfixturevalue("stack")
+    stack.mark_logs()
+    request.node.stash[_STACKS] = [stack]
+    yield
+    leaks = stack.leaks()
+    assert not leaks, "\n".join(leaks)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what the services said with a test that failed."""
+    report = yield
+    if report.failed:
+        for stack in item.stash.get(_STACKS, []):
+            for log in stack.logs:
+                lines = stack.new_log_text(log).splitlines()[-_SHOWN_OF_A_LOG:]
+                report.sections.append((f"log of {log.stem}", "\n".join(line[:1500] for line in lines)))
+    return report
