@@ -67,7 +67,12 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
     relay = Relay(bus=bus, collection=database[INVITATIONS], commit=commit, now=clock.now)
     store = MongoStore(database, commit, relay.announce)
     links = Links([key.get_secret_value() for key in settings.link_keys], base_url=settings.invitation_url)
-    policy = Policy(link_life=settings.link_life)
+    policy = Policy(
+        link_life=settings.link_life,
+        lease=settings.delivery_lease,
+        attempt_deadline=settings.delivery_lease / 3,
+        first_backoff=settings.first_backoff,
+    )
     process.on_stop("writes", commit.close)
     process.spawn("clock", clock.run())
 

@@ -63,3 +63,14 @@ class InvitationSettings(BaseServiceSettings):
     link_life: timedelta = Field(
         default=timedelta(days=14), gt=timedelta(minutes=1), description="How long a link works."
     )
+    delivery_lease: timedelta = Field(
+        default=timedelta(seconds=60),
+        ge=timedelta(seconds=1),
+        description="How long a process has a message to itself. One attempt may take a third of it, and what a crash"
+        " left is taken over when it ends.",
+    )
+    first_backoff: timedelta = Field(
+        default=timedelta(seconds=15),
+        gt=timedelta(0),
+        description="How long to wait after the first refused attempt, about; it doubles with each further one.",
+    )
