@@ -21,6 +21,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapp
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from uuid import uuid4
@@ -109,7 +110,7 @@ class Api:
         timeout: float = 30.0,
     ) -> Answer:
         """`path` may be a whole address, as in a mail. `form` is posted as a browser does; `data` goes as it is."""
-        sent = {"Accept": accept, **(headers or {})}
+        sent = {"Accept": accept, "X-Forwarded-For": new_client(), **(headers or {})}
         if token is not None:
             sent["Authorization"] = f"Bearer {token}"
         url = URL(path if path.startswith("http") else self.url + path, encoded=True)
@@ -181,6 +182,11 @@ class Mail:
 def new_address(name: str = "jeannette") -> str:
     """An e-mail address that nobody else uses."""
     return f"{name}.{uuid4().hex[:12]}@example.com"
+
+
+def new_client() -> str:
+    """The network address of a caller that nobody else is."""
+    return str(IPv4Address(int(IPv4Address("10.0.0.0")) + secrets.randbelow(2**24)))
 
 
 def user_data(
@@ -310,6 +316,11 @@ class Stack:
         self._environment = self.around.environment() | {
             "CONVIVE_DIRECTORY_DATABASE": self.directory_database,
             "CONVIVE_INVITATION_DATABASE": self.invitation_database,
+            # So that each call can come from an address of its own, and no test uses up the limits of another.
+            "CONVIVE_TRUSTED_PROXIES": "127.0.0.0/8",
+            # Retries come while a test waits for them.
+            "CONVIVE_FIRST_BACKOFF": "0.5",
+            "CONVIVE_DELIVERY_LEASE": "15",
             **(settings or {}),
         }
         self._own = {"directory": dict(directory_settings or {}), "invitation": dict(invitation_settings or {})}
