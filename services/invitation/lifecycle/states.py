@@ -1,6 +1,6 @@
 """The life of an invitation as one table: states, triggers, and what happens to a trigger that comes late.
 
-The table is the documentation; the diagram in `docs/lifecycle.md` is generated from it. One shared synchronous
+The table is the documentation; `docs/lifecycle.md` is made from it (`invitation.lifecycle.diagram`). One shared synchronous
 `transitions.Machine` runs it. The machine decides and nothing else: it is no lock (two loaded copies of one document
 both say yes); the compare-and-swap of the store is.
 """
@@ -162,15 +162,3 @@ def skipped(start: State, end: State) -> Iterator[tuple[State, State]]:
     if start in WAY_IN:
         states = WAY_IN[WAY_IN.index(start) : WAY_IN.index(end)]
         yield from pairwise(states)
-
-
-def diagram() -> str:
-    """The table as a Mermaid state diagram."""
-    lines = ["stateDiagram-v2", "    [*] --> pending: user.created"]
-    for row in TABLE:
-        if row.trigger is Trigger.CREATED_AGAIN:
-            lines.append(f"    revoked --> pending: {row.trigger}")
-            continue
-        lines += [f"    {state} --> {row.to or state}: {row.trigger}" for state in row.from_]
-    lines.append("    active --> [*]")
-    return "\n".join(lines)
