@@ -319,8 +319,8 @@ class Stack:
             # So that each call can come from an address of its own, and no test uses up the limits of another.
             "CONVIVE_TRUSTED_PROXIES": "127.0.0.0/8",
             # Retries come while a test waits for them.
-            "CONVIVE_FIRST_BACKOFF": "0.5",
-            "CONVIVE_DELIVERY_LEASE": "15",
+            "CONVIVE_FIRST_BACKOFF": "PT0.5S",
+            "CONVIVE_DELIVERY_LEASE": "PT15S",
             **(settings or {}),
         }
         self._own = {"directory": dict(directory_settings or {}), "invitation": dict(invitation_settings or {})}
