@@ -25,7 +25,7 @@ down: ## stop what `make up` started
 	@if [ -x $(BIN)/python ]; then exec $(BIN)/python -m deploy.local down; else echo "Nothing is running."; fi
 
 test: setup ## run the test suite on a real broker and database (ARGS="-k name" for a part)
-	@$(BIN)/python -m deploy.local browser
+	@$(BIN)/python -m deploy.local programs
 	exec $(BIN)/python -m pytest $(ARGS)
 
 lint: setup ## static checks
@@ -36,10 +36,12 @@ format: setup ## put the code into shape
 	$(BIN)/ruff format .
 
 bench: setup ## benchmarks
-	@exec $(BIN)/python -m tests.bench $(ARGS)
+	@$(BIN)/python -m deploy.local programs
+	exec $(BIN)/python -m tests.bench $(ARGS)
 
 chaos: setup ## the long fault run
 	@if [ ! -d tests/chaos ]; then echo "The fault run comes with later work: there is no tests/chaos yet." >&2; exit 1; fi
+	$(BIN)/python -m deploy.local programs
 	exec $(BIN)/python -m tests.chaos $(ARGS)
 
 lock: setup ## resolve the requirements anew (ARGS=--upgrade for the newest releases)

@@ -1,4 +1,4 @@
-"""`python -m deploy.local up|down|browser`: what `make up`, `make down` and `make test` call."""
+"""`python -m deploy.local up|down|programs`: what `make up`, `make down` and `make test` call."""
 
 from __future__ import annotations
 
@@ -82,12 +82,18 @@ def down() -> int:
     return 0
 
 
-def browser() -> int:
-    """Make sure the journey tests have a browser, where that can be done."""
-    try:
-        programs.chromium()
-    except CannotStart as trouble:
-        print(f"{trouble} The tests that need a browser cannot run without it.")
+def install_programs() -> int:
+    """Make sure that the tests have a broker, a database and a browser, before their time limits run."""
+    wanted: list[Callable[[], object]] = [programs.chromium]
+    if not os.environ.get("CONVIVE_AMQP_URL"):
+        wanted.append(programs.rabbitmq)
+    if not os.environ.get("CONVIVE_MONGO_URL"):
+        wanted.append(programs.mongod)
+    for find_or_install in wanted:
+        try:
+            find_or_install()
+        except CannotStart as trouble:
+            print(f"{trouble} The tests that need it will fail.")
     return 0
 
 
@@ -124,7 +130,7 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("up").add_argument("--detach", action="store_true")
     commands.add_parser("down")
-    commands.add_parser("browser")
+    commands.add_parser("programs")
     chosen = parser.parse_args()
     os.chdir(programs.REPOSITORY)
     match chosen.command:
@@ -133,7 +139,7 @@ def main() -> int:
         case "down":
             return down()
         case _:
-            return browser()
+            return install_programs()
 
 
 if __name__ == "__main__":
