@@ -137,12 +137,17 @@ class Invitation:
     due_at: datetime | None = None
     reason: str | None = None
     told: Told | None = None
+    removal: Told | None = None
     announced: bool = False
-    removed: bool = False
     account_id: str | None = None
     credential: str | None = None
     handled: tuple[str, ...] = ()
     correlation_id: str | None = None
+
+    @property
+    def removed(self) -> bool:
+        """Whether the member was removed and has not been added again since."""
+        return self.removal is not None
 
     # --- what publishers say of the member ---------------------------------------------------------------------
 
@@ -156,10 +161,11 @@ class Invitation:
         if self._knows(cause):
             return None
         if self.removed:
-            if not told.newer_than(self.told):
+            # Newer than the removal, not than all we know: an update of the member's new life may have come first.
+            if not told.newer_than(self.removal):
                 return self._noted(cause, "created", {"ignored": "older than the removal"})
             draft = _Draft(self, cause)
-            draft.after.removed = False
+            draft.after.removal = None
             draft.after.reason = draft.after.account_id = draft.after.credential = None
             draft.fire(Trigger.CREATED_AGAIN)
         elif self.announced:
@@ -175,6 +181,8 @@ class Invitation:
         after.channel = invite_by
         if invite_by != "none":
             draft.next_link(policy)
+        else:
+            draft.end_links()
         return draft.done()
 
     def details_changed(self, invitee: Invitee, told: Told, cause: Cause, policy: Policy) -> Change | None:
@@ -188,7 +196,7 @@ class Invitation:
             draft.note("updated", {"ignored": "removed"})
         elif self.invitee is None or not self.announced:
             draft.note("updated", {"held": "until it is created"})
-        elif self.link_sequence and _reached_elsewhere(self.channel, self.invitee, invitee):
+        elif self.link_sequence and self.channel != "none" and _reached_elsewhere(self.channel, self.invitee, invitee):
             draft.fire(Trigger.ADDRESS_CHANGED)
             if counts(Trigger.ADDRESS_CHANGED, self.state):
                 draft.next_link(policy)
@@ -198,13 +206,15 @@ class Invitation:
 
     def was_removed(self, told: Told, cause: Cause) -> Change | None:
         """`user.removed`: no link works from here on. Kept as a tombstone for a `user.created` that comes late."""
-        if self._knows(cause) or (self.removed and not told.newer_than(self.told)):
+        if self._knows(cause) or (self.removed and not told.newer_than(self.removal)):
             return None
         # An older removal than what we know does not count: the member was added again since.
         if self.told is not None and not self.removed and self.told.newer_than(told):
             return self._noted(cause, "removed", {"ignored": "older than what is known"})
         draft = _Draft(self, cause)
-        draft.after.told, draft.after.removed = told, True
+        draft.after.removal = told
+        if told.newer_than(self.told):
+            draft.after.told = told
         draft.stop_sending()
         draft.after.reason = "removed" if counts(Trigger.REVOKED, self.state) else self.reason
         draft.fire(Trigger.REVOKED)
@@ -235,8 +245,8 @@ class Invitation:
             draft.note(Trigger.ACCEPTED, {"of_send": send_sequence})
             return draft.done()
         draft.stop_sending()
-        if self.state is State.PENDING:
-            draft.after.reason = None
+        if self.state in LINK_IS_ALIVE:
+            draft.after.reason = None  # of an attempt before, which mattered until this one
         draft.fire(Trigger.ACCEPTED)
         return draft.done()
 
@@ -446,6 +456,12 @@ class _Draft:
         self.after.expires_at = self.cause.at + policy.link_life
         self.after.reason = None
         self.next_send()
+
+    def end_links(self) -> None:
+        """Let no link made so far work any more, and make no new one."""
+        if self.after.link_sequence:
+            self.after.link_sequence += 1
+        self.after.expires_at = None
 
     def next_send(self) -> None:
         """A new message, due now."""

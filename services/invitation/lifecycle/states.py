@@ -1,8 +1,8 @@
 """The life of an invitation as one table: states, triggers, and what happens to a trigger that comes late.
 
-The table is the documentation; `docs/lifecycle.md` is made from it (`invitation.lifecycle.diagram`). One shared synchronous
-`transitions.Machine` runs it. The machine decides and nothing else: it is no lock (two loaded copies of one document
-both say yes); the compare-and-swap of the store is.
+The table is the documentation; `docs/lifecycle.md` is made from it (`invitation.lifecycle.diagram`). One shared
+synchronous `transitions.Machine` runs it. The machine decides and nothing else: it is no lock (two loaded copies of one
+document both say yes); the compare-and-swap of the store is.
 """
 
 from __future__ import annotations

@@ -40,7 +40,6 @@ _PLAIN = (
     "due_at",
     "reason",
     "announced",
-    "removed",
     "account_id",
     "credential",
     "correlation_id",
@@ -88,7 +87,7 @@ def to_update(change: Change, outbox: list[OutboxEntry]) -> dict[str, Any]:
 
 def from_document(document: Mapping[str, Any]) -> Invitation:
     """The invitation of a document; the history is read on its own."""
-    lease, told = document.get("lease"), document.get("told")
+    lease = document.get("lease")
     return Invitation(
         id=document["_id"],
         source=document["source"],
@@ -96,7 +95,8 @@ def from_document(document: Mapping[str, Any]) -> Invitation:
         invitee=_invitee(document),
         state=State(document["state"]),
         lease=Lease(lease["owner"], lease["until"]) if lease else None,
-        told=Told(told["time"], told.get("sequence")) if told else None,
+        told=_told(document.get("told")),
+        removal=_told(document.get("removal")),
         handled=tuple(document.get("handled", ())),
         **{name: document[name] for name in _PLAIN if name in document},
     )
@@ -126,8 +126,9 @@ def _fields(invitation: Invitation) -> Document:
     fields["state"] = invitation.state.value
     if invitation.lease is not None:
         fields["lease"] = {"owner": invitation.lease.owner, "until": invitation.lease.until}
-    if invitation.told is not None:
-        fields["told"] = _without_none({"time": invitation.told.time, "sequence": invitation.told.sequence})
+    for name, told in (("told", invitation.told), ("removal", invitation.removal)):
+        if told is not None:
+            fields[name] = _without_none({"time": told.time, "sequence": told.sequence})
     if invitation.handled:
         fields["handled"] = list(invitation.handled)
     invitee = invitation.invitee
@@ -144,6 +145,10 @@ def _fields(invitation: Invitation) -> Document:
         if invitee.invited_by is not None:
             fields["invited_by"] = invitee.invited_by
     return fields
+
+
+def _told(fields: Mapping[str, Any] | None) -> Told | None:
+    return None if fields is None else Told(fields["time"], fields.get("sequence"))
 
 
 def _invitee(document: Mapping[str, Any]) -> Invitee | None:
