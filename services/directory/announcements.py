@@ -14,6 +14,8 @@ from directory.model.change import Change, Stored
 from directory.model.member import Member
 from directory.store.protocol import EntriesOf, Store, settle
 
+log = structlog.stdlib.get_logger(__name__)
+
 
 def entries(now: Callable[[], datetime]) -> EntriesOf:
     """Turns a change's announcements into outbox entries; each carries the version its document reaches with it."""
@@ -58,6 +60,8 @@ class InvitationNews:
         if event.source != INVITATION_SOURCE or not isinstance(fact, InvitationState):
             return
 
+        structlog.contextvars.bind_contextvars(correlation_id=event.correlation_id)
+
         async def load() -> Member:
             if member := await self._store.member(fact.member_id):
                 return member
@@ -67,3 +71,4 @@ class InvitationNews:
             await settle(self._store, load, lambda member: member.learn(fact, event.time))
         except _Unknown:
             return  # another publisher's member: nothing of ours
+        log.debug("member.invitation_noted", member=fact.member_id, state=fact.state)

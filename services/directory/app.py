@@ -30,17 +30,20 @@ from directory.api.callers import Callers
 from directory.api.dossiers import Dossiers
 from directory.api.internal import Internal
 from directory.api.members import Members
+from directory.api.parked import Parked
 from directory.api.sessions import Sessions
 from directory.entrance import Entrance
 from directory.membership import Membership
 from directory.passwords import Passwords
 from directory.settings import DirectorySettings
 from directory.store.mongo import MongoStore
+from directory.store.parked import ParkedMessages
 from directory.web.pages import Pages
 
 Part = Literal["web", "worker"]
 ROLES: dict[str, Sequence[Part]] = {"web": ("web",), "worker": ("worker",), "both": ("web", "worker")}
 
+PARKED = "parked"
 _PREFETCH = 200
 _TIME_LIMIT = timedelta(seconds=15)
 
@@ -60,11 +63,12 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
     bus = Bus(settings.amqp_url.get_secret_value(), observe=_counter(registry))
     store = MongoStore(database, bus=bus, entries_of=entries(clock.now), now=clock.now)
     membership = Membership(store, clock.now)
+    parked = ParkedMessages(database[PARKED])
     # Stopped from the last to the first: requests, sweepers, announcements, consumers, then what they wrote.
     process.on_stop("writes", store.drain)
     process.spawn("clock", clock.run())
     if "worker" in parts:
-        parking = Parking(GroupCommit(database["parked"]), now=clock.now, step="directory")
+        parking = Parking(GroupCommit(database[PARKED]), now=clock.now, step="directory")
         news = InvitationNews(store)
         bus.consume(DIRECTORY_EVENTS, news.handle, park=parking.park, prefetch=_PREFETCH)
         bus.consume(DIRECTORY_PARKED, parking.keep_dead_letter, park=parking.park, prefetch=_PREFETCH)
@@ -97,6 +101,7 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
             Members(store, membership, callers, clock.now),
             Sessions(entrance, membership, settings.trusted_proxies),
             Internal(store, entrance, callers),
+            Parked(parked),
         )
         routes = [*answering([route for resource in resources for route in resource.routes()]), *pages.routes()]
         guards = callers.guards
@@ -123,7 +128,7 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
         render=render,
     )
     port = await process.serve(app, settings.directory_host, settings.directory_port)
-    await _prepare(store, clock)
+    await _prepare(clock, store, parked)
     prepared.set()
     if "worker" in parts:
         process.spawn("membership", membership.run())
@@ -132,11 +137,12 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
     return port
 
 
-async def _prepare(store: MongoStore, clock: DatabaseClock) -> None:
+async def _prepare(clock: DatabaseClock, *stores: MongoStore | ParkedMessages) -> None:
     while True:
         try:
             await clock.measure()
-            await store.prepare()
+            for store in stores:
+                await store.prepare()
         except DatabaseAway:
             log.warning("database.away")
             await asyncio.sleep(1)

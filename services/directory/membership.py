@@ -66,9 +66,9 @@ class Membership:
         if dossier.archived_at:
             await self._remove_all(dossier.id)
         else:
-            await asyncio.gather(
-                *(self._add(Member.added(fields, dossier, cabinet)) for fields in dossier.members_to_add)
-            )
+            for start in range(0, len(dossier.members_to_add), _PAGE):
+                page = dossier.members_to_add[start : start + _PAGE]
+                await asyncio.gather(*(self._add(Member.added(fields, dossier, cabinet)) for fields in page))
         if (change := dossier.finished()) is None:
             return dossier
         try:

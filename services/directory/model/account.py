@@ -180,7 +180,8 @@ def proof_needed(account: Account | None, claim: Claim) -> Proof:
         return Proof.OLD_PASSWORD
     if claim.channel == "email":
         return Proof.NEW_PASSWORD
-    if all(redemption.cabinet_id != claim.cabinet_id for redemption in account.redemptions.values()):
+    inviters = {(redemption.source, redemption.cabinet_id) for redemption in account.redemptions.values()}
+    if (claim.source, claim.cabinet_id) not in inviters:
         # Another cabinet may have made this account with an address that is not its holder's.
         raise EmailUnverified
     return Proof.OLD_PASSWORD

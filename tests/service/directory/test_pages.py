@@ -42,7 +42,7 @@ class Browser:
         return page
 
     async def get(self, path: str, **headers: str) -> Page:
-        return await self.go("GET", path, **headers)
+        return await self.go("GET", path, None, **headers)
 
     async def post(self, path: str, form: dict[str, str] | None = None, **headers: str) -> Page:
         return await self.go("POST", path, form or {}, **{"Origin": self.driver.url, **headers})
@@ -141,7 +141,7 @@ async def test_a_form_of_another_site_is_refused(
     page = await browser.post("/sign-in", {"email": jeanne["email"], "password": PASSWORD}, **headers)
     assert page.status == 403
     assert not page.cookies
-    assert (await browser.post("/sign-out", **headers)).status == 403
+    assert (await browser.post("/sign-out", None, **headers)).status == 403
 
 
 async def test_a_browser_that_hides_the_origin_still_tells_the_site(browser: Browser) -> None:

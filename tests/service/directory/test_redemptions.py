@@ -208,3 +208,15 @@ async def test_introspection_tells_whose_key_it_is(driver: Driver, firm: Firm) -
     assert await ask(firm.key) == {"active": True, "cabinet_id": firm.id}
     for key in (firm.key[:-1] + ("A" if firm.key[-1] != "A" else "B"), "cvk_x", "", "cvk_" + "0" * 32):
         assert (await ask(key))["active"] is False
+
+
+async def test_guessing_a_password_over_a_link_is_limited_like_a_sign_in(driver: Driver, firm: Firm) -> None:
+    jeanne = person()
+    (first,) = (await firm.dossier(jeanne))["members"]
+    await driver.enter(first)
+    (second,) = (await firm.dossier(jeanne))["members"]
+    answers = await asyncio.gather(*(driver.redeem(second, f"guess number {n}") for n in range(25)))
+    assert sorted({answer.status for answer in answers}) == [409, 429]
+    refused = next(answer for answer in answers if answer.status == 429)
+    assert int(refused.headers["Retry-After"]) > 0
+    assert (await driver.sign_in(jeanne["email"])).status == 429, "one count for both ways"
