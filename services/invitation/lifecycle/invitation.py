@@ -179,7 +179,8 @@ class Invitation:
             after.invitee, after.told = invitee, told
         # Else an update came before: what it said of the person is newer, but the invitation itself begins now.
         after.channel = invite_by
-        if invite_by != "none":
+        # What was revoked or redeemed while an update was held needs no link any more.
+        if invite_by != "none" and after.state is State.PENDING:
             draft.next_link(policy)
         else:
             draft.end_links()

@@ -166,6 +166,15 @@ def test_what_a_held_update_said_outlives_the_older_creation() -> None:
     assert (invitation.send_at, invitation.link_sequence) == (NOW, 1)
 
 
+def test_what_was_revoked_while_it_was_held_gets_no_link_from_the_late_creation() -> None:
+    held = done(updated(a_blank(), 2))
+    revoked = done(held.revoked("requested", an_event()))
+
+    after = done(created(revoked, 1))
+
+    assert (after.state, after.send_at, after.due_at, after.link_sequence) == (State.REVOKED, None, None, 0)
+
+
 @pytest.mark.parametrize("state", [state for state in State if state is not State.ACTIVE])
 def test_no_link_works_after_a_removal(state: State) -> None:
     invitation = an_invitation(state)
