@@ -134,7 +134,7 @@ class Intake:
         try:
             change = await decide_or_begin(self._store, lambda: Invitation.blank(id, event.source, now), decide)
         finally:
-            claimed = change is not None and change.after.lease is not None and reserved
+            claimed = reserved and change is not None and _takes_the_lease(change)
             if reserved and not claimed:
                 self._delivery.give_back(data.invite_by)
         if change is not None and claimed:
@@ -239,6 +239,12 @@ class Intake:
 
 CONSUMED = (topology.INVITATION_EVENTS, topology.INVITATION_BULK)
 """The queues that `Intake.handle` reads."""
+
+
+def _takes_the_lease(change: Change) -> bool:
+    """Whether the change claims a send. A lease that was there before is somebody's who is sending already, perhaps
+    this very process for another event about the same member."""
+    return change.after.lease is not None and (change.before is None or change.after.lease != change.before.lease)
 
 
 def _told(event: Event) -> Told:
