@@ -191,8 +191,21 @@ def _binary_attributes(headers: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in headers.items():
         for prefix in _HEADER_PREFIXES:
             if name.startswith(prefix):
-                attributes[name[len(prefix) :].lower()] = value.decode() if isinstance(value, bytes) else value
+                attributes[name[len(prefix) :].lower()] = (
+                    value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+                )
+    time = attributes.get("time")
+    if isinstance(time, int) and not isinstance(time, bool):
+        # The binding's own timestamp type: milliseconds since 1970. JSON knows text alone.
+        attributes["time"] = _from_milliseconds(time)
     return attributes
+
+
+def _from_milliseconds(time: int) -> datetime | int:
+    try:
+        return datetime.fromtimestamp(time / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return time  # no time at all: refused with the other malformed ones
 
 
 def _json(body: bytes) -> Any:
