@@ -100,7 +100,7 @@ def configuration_page(services: Sequence[tuple[str, type[BaseServiceSettings]]]
     lines = [
         "# Configuration",
         "",
-        "Everything is set by environment variables. Durations are ISO 8601 (`P14D`, `PT30S`) or seconds, lists are",
+        "Everything is set by environment variables. Durations are ISO 8601 (`P14D`, `PT30S`), lists are",
         "comma separated. A service that misses a variable without default, or cannot use a value, refuses to start",
         "with exit code 2 and says which. This page is made from the settings classes.",
     ]
