@@ -482,6 +482,10 @@ class Stack:
                 return found
             cursor = f"&cursor={page['next_cursor']}"
 
+    async def parked_message(self, id: str) -> Any:
+        """One of them with its body."""
+        return (await self.invitation.call("GET", f"/v1/parked/{id}", token=self.ops_token)).ok()
+
     # --- mail -----------------------------------------------------------------------------------------------------
 
     async def mails(self, to: str) -> list[Mail]:
@@ -725,6 +729,8 @@ def pytest_runtest_makereport(
     if report.failed:
         for stack in item.stash.get(_STACKS, []):
             for log in stack.logs:
-                lines = stack.new_log_text(log).splitlines()[-_SHOWN_OF_A_LOG:]
+                # Without our own looking and waiting, which would be most of it.
+                told = [line for line in stack.new_log_text(log).splitlines() if '"method":"GET"' not in line]
+                lines = told[-_SHOWN_OF_A_LOG:]
                 report.sections.append((f"log of {log.stem}", "\n".join(line[:1500] for line in lines)))
     return report
