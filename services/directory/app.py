@@ -92,6 +92,8 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
             clock.now,
             session_life=settings.session_life,
             service_token=settings.service_token.get_secret_value(),
+            per_account=settings.sign_in_limit_account,
+            per_address=settings.sign_in_limit_address,
         )
         callers = Callers(store, entrance, admin_token=settings.admin_token, service_token=settings.service_token)
         pages = Pages(entrance, membership, settings)

@@ -22,8 +22,6 @@ from directory.model.refusals import CodeSpent, FieldRefused, MemberGone, OtherP
 from directory.passwords import LONGEST, Passwords, refuse_unfit
 from directory.store.protocol import Crowded, Store
 
-PER_ACCOUNT = "20/15minute"
-PER_ADDRESS = "200/15minute"
 _TRIES = 12
 
 
@@ -62,7 +60,10 @@ class Entrance:
         *,
         session_life: timedelta,
         service_token: str,
+        per_account: str,
+        per_address: str,
     ) -> None:
+        """`per_account` and `per_address` limit attempts to sign in, such as "20/15minute"."""
         self._store = store
         self._membership = membership
         self._passwords = passwords
@@ -70,11 +71,13 @@ class Entrance:
         self._now = now
         self._session_life = session_life
         self._service_token = service_token
+        self._per_account = per_account
+        self._per_address = per_address
 
     async def sign_in(self, email_key: str, password: str, address: str) -> SignedIn:
         """Raises `WrongCredentials`, alike for an unknown e-mail and a wrong password, or a 429 problem."""
-        await self._count("sign-in.address", address_bucket(address), PER_ADDRESS)
-        await self._count("sign-in.account", email_key, PER_ACCOUNT)
+        await self._count("sign-in.address", address_bucket(address), self._per_address)
+        await self._count("sign-in.account", email_key, self._per_account)
         for _ in range(_TRIES):
             account = await self._store.account(email_key)
             right = await self._passwords.matches(account.password_hash if account else None, password)
@@ -167,7 +170,7 @@ class Entrance:
         raise Crowded
 
     async def _prove(self, account: Account, password: str) -> None:
-        await self._count("sign-in.account", account.id, PER_ACCOUNT)
+        await self._count("sign-in.account", account.id, self._per_account)
         if len(password) > LONGEST or not await self._passwords.matches(account.password_hash, password):
             raise OtherPassword
 

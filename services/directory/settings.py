@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, SecretStr
 
+from convive_kit.rate_limit import parse
 from convive_kit.settings import BaseServiceSettings
 
 
@@ -23,6 +24,12 @@ def _sendable(token: SecretStr) -> SecretStr:
     return token
 
 
+def _limit(text: str) -> str:
+    parse(text)  # raises ValueError
+    return text
+
+
+Limit = Annotated[str, AfterValidator(_limit)]
 Token = Annotated[SecretStr, AfterValidator(_sendable)]
 Url = Annotated[str, AfterValidator(_without_slash)]
 
@@ -40,6 +47,12 @@ class DirectorySettings(BaseServiceSettings):
     )
     session_life: timedelta = Field(
         default=timedelta(days=14), gt=timedelta(0), description="How long somebody stays signed in."
+    )
+    sign_in_limit_account: Limit = Field(
+        default="20/15minute", description="Attempts to sign in to one account, right or wrong, from anywhere."
+    )
+    sign_in_limit_address: Limit = Field(
+        default="300/15minute", description="Attempts to sign in from one address, to whatever accounts."
     )
     password_threads: int = Field(
         default=2, ge=1, le=64, description="Passwords hashed at the same time, at 19 MiB of memory each."
