@@ -313,7 +313,8 @@ class LinkPages:
     async def _redeemed(self, request: web.Request, visit: Visit, redeemed: Redeemed) -> web.StreamResponse:
         existing = redeemed.credential == "existing"
         cause = self._cause()
-        state = State.ACTIVE if existing else State.PASSWORD_SET
+        # Redeemed once more by somebody who has been in for long: they are no step behind.
+        state = State.ACTIVE if existing or visit.invitation.state is State.ACTIVE else State.PASSWORD_SET
         try:
             change = await self._decide(
                 visit, lambda i: i.redeemed(None, redeemed.credential, cause, signed_in=existing)
