@@ -21,7 +21,7 @@ STRUCTURED = "application/cloudevents+json"
 LARGEST_MESSAGE = 256 * 1024
 """Bytes. A larger body is refused without being parsed."""
 
-_HEADER_PREFIXES = ("ce-", "cloudEvents:", "cloudEvents_")
+_HEADER_PREFIXES = ("ce-", "cloudevents:", "cloudevents_")
 _ATTRIBUTE_LIMIT = 512
 
 
@@ -95,7 +95,7 @@ def short_type(full: str) -> str:
 def rfc3339(moment: datetime) -> str:
     """An aware time as RFC 3339 in UTC with milliseconds, as in `2026-01-31T08:00:00.000Z`."""
     utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
-    return f"{utc:%Y-%m-%dT%H:%M:%S}.{utc.microsecond // 1000:03d}Z"
+    return f"{utc.year:04d}-{utc:%m-%dT%H:%M:%S}.{utc.microsecond // 1000:03d}Z"
 
 
 def structured(
@@ -190,7 +190,7 @@ def _binary_attributes(headers: Mapping[str, Any]) -> dict[str, Any]:
     attributes: dict[str, Any] = {}
     for name, value in headers.items():
         for prefix in _HEADER_PREFIXES:
-            if name.startswith(prefix):
+            if name.lower().startswith(prefix):
                 attributes[name[len(prefix) :].lower()] = (
                     value.decode("utf-8", "replace") if isinstance(value, bytes) else value
                 )
@@ -259,6 +259,8 @@ _KNOWN_ATTRIBUTES = frozenset(
         "dataschema",
         "sequence",
         "correlationid",
+        "data",
+        "data_base64",
     ]
 )
 
@@ -283,6 +285,12 @@ def _text(attributes: Mapping[str, Any], name: str) -> str:
 
 
 def _time(value: Any) -> datetime:
+    """In milliseconds, as databases keep it: a finer time would be newer than itself once it has been stored."""
+    moment = _moment(value)
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+def _moment(value: Any) -> datetime:
     if value is None:  # optional in CloudEvents: then what was received first happened first
         return datetime.now(UTC)
     if isinstance(value, datetime):  # an AMQP timestamp, in binary mode

@@ -52,7 +52,7 @@ def _a_uuid(text: str) -> str:
 Name = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_free_of_controls)]
 """1 to 100 characters of any script, without control characters."""
 Address = Annotated[str, Field(max_length=254), AfterValidator(_shaped_like_an_address)]
-"""Shaped like an e-mail address (at most 254 characters, RFC 5321); whether it can exist is the receiver's judgement."""
+"""Shaped like an e-mail address (at most 254 characters, RFC 5321); whether it exists, the receiver judges."""
 Id = Annotated[str, Field(max_length=64), AfterValidator(_a_uuid)]
 """A UUID as text, brought to lower case with hyphens."""
 Short = Annotated[str, Field(max_length=200), AfterValidator(_free_of_controls)]
@@ -73,7 +73,7 @@ class Member(_Data):
     employee_code: Short | None = None
     email: Address
     phone: Phone | None = None
-    locale: Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*$")] = "fr"
+    locale: Annotated[str, Field(max_length=35, pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*$")] = "fr"
     time_zone: Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9_+\-/]+$")] = "Europe/Paris"
     role: Role = "standard_user"
     own_expense_reports: bool = False

@@ -87,6 +87,6 @@ BINDINGS = (
     Binding(EXCHANGE, INVITATION_EVENTS, "invitation.revoke_requested"),
     Binding(EXCHANGE, INVITATION_BULK, "user.created.bulk"),
     Binding(EXCHANGE, DIRECTORY_EVENTS, "invitation.*"),
-    # By family: a queue bound to `#` would make every mistyped key routable, and none would reach the alternate exchange.
+    # By family: a queue bound to `#` would make every mistyped key routable: none would reach the alternate exchange.
     *(Binding(EXCHANGE, LOG, f"{family}.#") for family in ("user", "account", "dossier", "cabinet", "invitation")),
 )
