@@ -70,6 +70,7 @@ def test_a_redemption_records_the_steps_that_nobody_saw(state: str, steps: list,
     assert [(start, end) for _, start, end in steps_of(change)] == steps
     assert facts_of(change) == [(name, invitation.version + n) for n, name in enumerate(facts, start=1)]
     assert done(change).version == invitation.version + len(facts)
+    assert change is not None
     assert [bool(step.detail) for step in change.steps] == [True] * (len(steps) - 1) + [False]
 
 

@@ -6,7 +6,7 @@ from itertools import permutations
 
 import pytest
 
-from invitation.lifecycle.invitation import REMEMBERED_EVENTS, Invitation
+from invitation.lifecycle.invitation import REMEMBERED_EVENTS, Channel, Invitation
 from invitation.lifecycle.states import State
 from tests.unit.lifecycle.making import (
     NOW,
@@ -25,7 +25,7 @@ from tests.unit.lifecycle.making import (
 )
 
 
-def created(invitation: Invitation, sequence: int | None = 1, *, at=NOW, by="email", cause=None, **who: str):
+def created(invitation: Invitation, sequence: int | None = 1, *, at=NOW, by: Channel = "email", cause=None, **who: str):
     cause = cause or an_event(at)
     return invitation.created(an_invitee(**who), by, told(sequence, at), cause, POLICY)
 

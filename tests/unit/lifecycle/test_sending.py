@@ -112,6 +112,7 @@ def test_a_refusal_for_now_is_tried_again_after_a_pause() -> None:
     assert steps_of(change) == [("deferred", "pending", "pending")]
     assert change.after.lease is None
     assert change.after.send_at == change.after.due_at
+    assert change.after.due_at is not None
     assert NOW < change.after.due_at <= NOW + POLICY.first_backoff
     assert change.after.reason == "451 later"
 
