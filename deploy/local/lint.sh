@@ -26,7 +26,9 @@ compose_config() {
         echo "(no docker compose here: only its schema is checked)"
         return 0
     fi
-    $engine --env-file deploy/docker/example.env config --quiet
+    # The example holds no secrets, and Compose insists on them.
+    sed 's/=$/=for-this-check-alone/' deploy/docker/example.env >.local/compose.env
+    $engine --env-file .local/compose.env config --quiet
 }
 
 check "ruff" ruff check .
