@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeAlias, cast
 from uuid import uuid4
@@ -12,7 +13,7 @@ import pytest
 
 from convive_kit.errors import Retry
 from convive_kit.group_commit import DuplicateKey, VersionConflict
-from convive_kit.mongo import Database, close_client, open_client
+from convive_kit.mongo import Database, Driver, close_client, open_client
 from directory.announcements import entries
 from directory.membership import Membership
 from directory.model.account import Account, Session
@@ -40,13 +41,29 @@ class NoBus:
         self.published.append(key)
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a store keeps its documents; a fixture of its own, since a server cannot be started from a coroutine."""
+
+    driver: Driver
+    url: str
+    database: str
+
+
 @pytest.fixture(params=["memory", "motor", "pymongo"])
-async def store(request: pytest.FixtureRequest) -> AsyncGenerator[AnyStore]:
+def place(request: pytest.FixtureRequest) -> Place | None:
     if request.param == "memory":
+        return None
+    return Place(request.param, request.getfixturevalue("mongo_url"), request.getfixturevalue("database"))
+
+
+@pytest.fixture
+async def store(place: Place | None) -> AsyncGenerator[AnyStore]:
+    if place is None:
         yield MemoryStore(entries_of=entries(lambda: NOW))
         return
-    client = open_client(request.getfixturevalue("mongo_url"), driver=request.param)
-    database = client[request.getfixturevalue("database")]
+    client = open_client(place.url, driver=place.driver)
+    database = client[place.database]
     mongo = MongoStore(database, bus=NoBus(), entries_of=entries(lambda: NOW), now=lambda: NOW)
     await mongo.prepare()
     yield mongo
