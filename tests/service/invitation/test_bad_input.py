@@ -253,7 +253,11 @@ def bad_messages() -> dict[str, Bad]:
             headers={"ce-specversion": "1.0", "ce-id": 5, "ce-source": "/x", "ce-type": "convive.user.created.v1"},
         ),
         "binary with bytes": Bad(
-            b'{"binary": 2}', "malformed", "", content_type="application/json", headers={"ce-specversion": bytearray(b"\xff\xfe")}
+            b'{"binary": 2}',
+            "malformed",
+            "",
+            content_type="application/json",
+            headers={"ce-specversion": bytearray(b"\xff\xfe")},
         ),
         "unknown invitation": Bad(
             json.dumps(late).encode(), "unknown_invitation", "", key="invitation.resend_requested"
@@ -288,7 +292,9 @@ async def test_bad_messages_are_parked_with_the_reason_and_hold_up_nobody(stack:
     injected = await stack.parked_message(parked[digests["header injection"]]["id"])
     assert injected["body"].encode() == messages["header injection"].body
     # Personal data stay in the record's body, out of the reason.
-    assert all("example.com" not in one["reason"] for one in parked.values() if one["slug"] == "malformed")
+    reasons = " ".join(one["reason"] for one in parked.values())
+    assert "jeannette." not in reasons
+    assert "Bcc" not in reasons
     assert (await stack.invitation.call("GET", "/readyz")).status == 200
 
 
