@@ -133,6 +133,8 @@ async def test_an_old_link_of_a_corrected_address_lets_nobody_in(driver: Driver,
     (member,) = (await firm.dossier(person()))["members"]
     await firm.call("PATCH", path(member), {"email": "corrected@example.com"})
     assert (await driver.redeem(member)).status == 410
+    old = await driver.call("GET", f"/internal/v1/accounts?email={member['email']}", None, SERVICE)
+    assert old.ok()["exists"] is False, "nor does it leave an account behind"
     corrected = await seen(firm, member)
     assert (await driver.redeem(corrected)).status == 200
 
