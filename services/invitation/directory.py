@@ -71,7 +71,9 @@ class Directory:
     async def email_of_session(self, token: str) -> str | None:
         """The e-mail address of whoever is signed in with that session, or None."""
         headers = {"Authorization": f"Bearer {token}"}
-        status, answer = await self._call("GET", "/v1/me", headers, expected=(HTTPStatus.UNAUTHORIZED,))
+        # An API key is nobody's session: the directory knows it and forbids the call.
+        strangers = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+        status, answer = await self._call("GET", "/v1/me", headers, expected=strangers)
         return answer["email"] if status == HTTPStatus.OK else None
 
     async def cabinet_of_key(self, key: str) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from convive_kit.http import invalid
@@ -39,7 +39,9 @@ def _checked(value: object, kind: type | tuple[type, ...]) -> object:
         moment = datetime.fromisoformat(value)
         if moment.tzinfo is None:
             raise ValueError
-        return moment
+        return moment.astimezone(UTC)
+    if isinstance(value, str):
+        value.encode()  # a lone surrogate would only fail in the database driver
     # bool is an int to isinstance, but not to a sort order.
     if not isinstance(value, tuple(kinds)) or (isinstance(value, bool) and bool not in kinds):
         raise ValueError

@@ -34,7 +34,8 @@ def test_a_cursor_is_fit_for_a_query_string() -> None:
     "text",
     ["", "%%%", "é", "abc", raw("{}"), raw("[]"), raw('["x"]'), raw('["x","y","z"]'), raw('["2026-01-31","x"]'),
      raw('["2026-01-31T00:00:00","x"]'), raw('["2026-01-31T00:00:00Z",{"$gt":""}]'),
-     raw('["2026-01-31T00:00:00Z",true]'), raw("[" * 50_000), raw('["2026-99-99T00:00:00Z","x"]')],
+     raw('["2026-01-31T00:00:00Z",true]'), raw("[" * 50_000), raw('["2026-99-99T00:00:00Z","x"]'),
+     raw('["2026-01-31T00:00:00Z","\\ud800"]'), raw('["0001-01-01T00:00:00+23:59","x"]')],
 )  # fmt: skip
 def test_a_cursor_of_another_shape_is_422_naming_it(text: str) -> None:
     with pytest.raises(Problem) as refused:
