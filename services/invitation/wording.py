@@ -81,8 +81,8 @@ def isolated(name: str) -> str:
 
 
 _MOMENT: dict[Locale, str] = {
-    "fr": "EEEE d MMMM y 'à' HH\u00a0'h'\u00a0mm (VVV)",
-    "en": "EEEE d MMMM y 'at' HH:mm (VVV)",
+    "fr": "EEEE d\u00a0MMMM y 'à' H\u00a0'h'\u00a0mm (VVV)",
+    "en": "EEEE d\u00a0MMMM y 'at' HH:mm (VVV)",
 }
 
 
@@ -93,12 +93,17 @@ def moment(at: datetime, *, time_zone: str, locale: Locale) -> str:
 
 @lru_cache(maxsize=4096)
 def _moment(at: datetime, time_zone: str, locale: Locale) -> str:
+    pattern = _MOMENT[locale]
     try:
         zone = ZoneInfo(time_zone)
     except (KeyError, ValueError, OSError):
         # What a foreign publisher calls a time zone may be none.
-        return format_datetime(at, _MOMENT[locale].replace("VVV", "'UTC'"), tzinfo=ZoneInfo("UTC"), locale=locale)
-    return format_datetime(at, _MOMENT[locale], tzinfo=zone, locale=locale)
+        zone, pattern = ZoneInfo("UTC"), pattern.replace("VVV", "'UTC'")
+    local = at.astimezone(zone)
+    if locale == "fr" and local.day == 1:
+        # "1er mai", but "2 mai".
+        pattern = pattern.replace("d\u00a0", "d'er'\u00a0")
+    return format_datetime(local, pattern, tzinfo=zone, locale=locale)
 
 
 @dataclass(frozen=True, slots=True)

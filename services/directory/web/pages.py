@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
@@ -235,6 +236,7 @@ class Pages:
         }
         filters: dict[str, Any] = environment.filters  # pyright: ignore
         filters["name"] = _isolated
+        filters["phone"] = partial(wording.phone, language=language)
         return environment
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from directory.web.language import msgid
+import phonenumbers
+
+from directory.web.language import Language, msgid
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,14 @@ CAPABILITIES = {
 
 def role_words(role: str) -> RoleWords:
     return ROLES.get(role, OTHER_ROLE)
+
+
+def phone(number: str, language: Language) -> str:
+    """A firm's number (E.164) as its clients write it, without a place to break the line."""
+    parsed = phonenumbers.parse(number)
+    at_home = language == "fr" and parsed.country_code == 33
+    style = phonenumbers.PhoneNumberFormat.NATIONAL if at_home else phonenumbers.PhoneNumberFormat.INTERNATIONAL
+    return phonenumbers.format_number(parsed, style).replace(" ", "\u00a0")
 
 
 def may(granted: dict[str, bool]) -> list[str]:

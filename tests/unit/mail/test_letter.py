@@ -118,7 +118,7 @@ def test_the_firm_is_the_sender_and_the_person_the_recipient() -> None:
     message = read(JEANNE)
     assert message["From"] == "Cabinet Léger via Convive <noreply@convive.example>"
     assert message["To"] == "Jeanne Martin <jeanne@example.com>"
-    assert message["Subject"] == "Cabinet Léger vous invite dans le dossier «\xa0Boulangerie Martin\xa0»"
+    assert message["Subject"] == "Cabinet Léger vous invite à rejoindre le dossier «\xa0Boulangerie Martin\xa0»"
     assert message["Date"].datetime == NOW
 
 
@@ -146,7 +146,7 @@ def test_both_parts_say_who_invites_to_what_in_which_role_until_when_and_whom_to
         "Sophie Durand (Cabinet Léger) vous invite à rejoindre le dossier en ligne «\xa0Boulangerie Martin\xa0».",
         "Utilisateur standard",
         "Vous pouvez aussi déposer vos propres notes de frais.",
-        "Il est valable jusqu’au mardi 8 décembre 2026 à 10\xa0h\xa030 (Paris).",
+        "Il est valable jusqu’au mardi 8\xa0décembre 2026 à 10\xa0h\xa030 (Paris).",
         "Cabinet Léger vous répond au 01\xa023\xa045\xa067\xa089.",
         LINK,
     ):
@@ -157,7 +157,7 @@ def test_both_parts_say_who_invites_to_what_in_which_role_until_when_and_whom_to
 def test_the_english_mail_is_english() -> None:
     text = part(read(replace(JEANNE, locale="en", time_zone="America/Montreal")), "plain")
     assert text.startswith("Hello Jeanne,\r\n\r\nCabinet Léger invites you to join")
-    assert "Tuesday 8 December 2026 at 04:30" in text
+    assert "Tuesday 8\xa0December 2026 at 04:30" in text
     assert "+33\xa01\xa023\xa045\xa067\xa089" in text
 
 
@@ -266,7 +266,7 @@ def assert_only_names(letter: Letter) -> None:
 
     cabinet, dossier = plain(letter.cabinet_name), plain(letter.dossier_name)
     sender = f"{cabinet} via Convive" if cabinet else "Convive"
-    assert shown(message, "Subject") == plain(f"{cabinet} vous invite dans le dossier «\xa0{dossier}\xa0»")
+    assert shown(message, "Subject") == plain(f"{cabinet} vous invite à rejoindre le dossier «\xa0{dossier}\xa0»")
     assert unquoted(shown(message, "From")) == f"{sender} <noreply@convive.example>"
     recipient = plain(f"{plain(letter.first_name)} {plain(letter.last_name)}")
     assert unquoted(shown(message, "To")) in {f"{recipient} <jeanne@example.com>", "jeanne@example.com"}

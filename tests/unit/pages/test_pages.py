@@ -150,7 +150,7 @@ def test_the_invitation_tells_who_invites_to_what_in_which_role_and_until_when()
         "Sophie Durand of Cabinet Léger invites you to join the online file “Boulangerie Martin”.",
         "You see every document of the file and approve expense reports. You can also file your own expense reports.",
         "j•••@example.com",
-        "Tuesday 8 December 2026 at 14:05 (Paris)",
+        "Tuesday 8\xa0December 2026 at 14:05 (Paris)",
         "At least 12 characters.",
     ):
         assert sentence in text
