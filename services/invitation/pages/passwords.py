@@ -46,7 +46,7 @@ _WORDS: dict[Reason, str] = {
     Reason.TOO_LONG: msgid("It is too long: use at most 128 characters."),
     Reason.UNREADABLE: msgid("It contains characters that cannot be read."),
     Reason.TOO_EASY: msgid("It is too easy to guess."),
-    Reason.PERSONAL: msgid("Without your name, your e-mail address or the firm in it, too little is left."),
+    Reason.PERSONAL: msgid("Without your name, your email address or the firm in it, too little is left."),
     Reason.COMMON: msgid("Very many people use this password."),
     Reason.NEARLY_COMMON: msgid("It is too close to a password that very many people use."),
     Reason.KEYBOARD: msgid("Neighbouring keys are easy to guess."),
