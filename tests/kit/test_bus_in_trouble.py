@@ -1,0 +1,191 @@
+"""The bus when the broker or the way to it is in trouble: it comes back by itself, and nothing is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from convive_contracts import topology
+from convive_contracts.publisher import declare_topology
+from convive_kit import bus as bus_module
+from convive_kit.bus import Bus, BusAway, Incoming
+from deploy.local.broker import Broker
+from tests.faults import Proxy, until_frozen
+from tests.kit.driving import KEY, QUEUE, Heard, outside, put, running, until, waiting
+from tests.real_parts import finished
+
+QUORUM_QUEUES = [queue.name for queue in topology.QUEUES if queue.name != topology.LOG]
+
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def fragile_broker(run_folder: Path) -> Generator[Broker]:
+    """A broker that the tests of this module may stop, kill and freeze; each leaves it running and its queues empty."""
+    broker = Broker(run_folder / "fragile-broker")
+    try:
+        yield finished(broker.start())
+    finally:
+        finished(broker.close())
+
+
+@pytest.fixture
+async def url(fragile_broker: Broker) -> str:
+    async with outside(fragile_broker.url) as channel:
+        await declare_topology(channel)
+        for name in QUORUM_QUEUES:
+            await (await channel.get_queue(name)).purge()
+    return fragile_broker.url
+
+
+@pytest.fixture
+def quick_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A silent connection is given up after three seconds instead of three times eight."""
+    monkeypatch.setattr(bus_module, "_HEARTBEAT", 1)
+
+
+async def publish_until_kept(bus: Bus, body: bytes) -> int:
+    """Publish as the outbox does: again and again until it is known to be kept; returns how often it was tried."""
+    tries = 0
+    async with asyncio.timeout(40):
+        while True:
+            tries += 1
+            try:
+                await bus.publish(key=KEY, body=body, message_id=body.decode())
+            except BusAway:
+                await asyncio.sleep(0.05)
+            else:
+                return tries
+
+
+async def test_consuming_and_publishing_go_on_after_a_restart_and_nothing_is_lost(
+    fragile_broker: Broker, url: str
+) -> None:
+    heard = Heard()
+    async with running(url, heard, publish_timeout=3) as bus:
+        await publish_until_kept(bus, b"before")
+        publishing = asyncio.gather(*(publish_until_kept(bus, f"{n}".encode()) for n in range(50)))
+        await fragile_broker.restart()
+        await publishing
+        await publish_until_kept(bus, b"after")
+        everything = {b"before", b"after", *(f"{n}".encode() for n in range(50))}
+        await until(lambda: set(heard.bodies) == everything, within=30)
+        assert bus.healthy
+
+
+async def test_consuming_and_publishing_go_on_after_a_power_cut(fragile_broker: Broker, url: str) -> None:
+    heard = Heard()
+    async with running(url, heard, publish_timeout=3) as bus:
+        for name in QUORUM_QUEUES:
+            await fragile_broker.until_on_disk(name)
+        await publish_until_kept(bus, b"before")
+        fragile_broker.kill()
+        await until(lambda: not bus.healthy)
+        with pytest.raises(BusAway):
+            await bus.publish(key=KEY, body=b"meanwhile", message_id="meanwhile")
+        await fragile_broker.start()
+        await publish_until_kept(bus, b"after")
+        await until(lambda: {b"before", b"after"} <= set(heard.bodies), within=30)
+        assert bus.healthy
+
+
+async def test_a_frozen_broker_costs_a_publisher_its_deadline_and_no_more(fragile_broker: Broker, url: str) -> None:
+    heard = Heard()
+    async with running(url, heard, publish_timeout=0.5) as bus:
+        fragile_broker.stop_process()
+        await until_frozen(fragile_broker.server.pid)
+        try:
+            started = asyncio.get_running_loop().time()
+            with pytest.raises(BusAway):
+                await bus.publish(key=KEY, body=b"slow", message_id="slow")
+            assert 0.4 < asyncio.get_running_loop().time() - started < 3
+        finally:
+            fragile_broker.continue_process()
+        await publish_until_kept(bus, b"after")
+        # The first one may have been kept though nobody could know: that is what event ids are for.
+        await until(lambda: b"after" in heard.bodies)
+        assert set(heard.bodies) <= {b"slow", b"after"}
+
+
+async def test_a_half_open_connection_is_noticed_and_replaced(amqp_url: str, quick_heartbeat: None) -> None:
+    heard = Heard()
+    async with Proxy(amqp_url) as proxy, running(proxy.url, heard) as bus:
+        proxy.freeze()
+        await put(amqp_url, b"while nothing gets through")
+        await until(lambda: not bus.healthy)
+        proxy.thaw()
+        await until(lambda: bus.healthy and heard.bodies)
+        assert proxy.connections >= 2
+        assert set(heard.bodies) == {b"while nothing gets through"}
+
+
+async def test_connections_cut_again_and_again_lose_nothing(amqp_url: str) -> None:
+    heard = Heard()
+    async with Proxy(amqp_url) as proxy, running(proxy.url, heard, publish_timeout=2) as bus:
+        expected: set[bytes] = set()
+        for number in range(5):
+            body = f"{number}".encode()
+            expected.add(body)
+            publishing = asyncio.create_task(publish_until_kept(bus, body))
+            await asyncio.sleep(0.01 * number)
+            proxy.cut()
+            await publishing
+        await until(lambda: set(heard.bodies) == expected)
+    await until(lambda: _empty(amqp_url))
+
+
+async def test_work_in_hand_when_the_connection_breaks_is_handed_out_again(amqp_url: str) -> None:
+    cut = asyncio.Event()
+
+    async def hang_until_cut(_message: Incoming) -> None:
+        await cut.wait()
+
+    heard = Heard(hang_until_cut)
+    async with Proxy(amqp_url) as proxy, running(proxy.url, heard) as bus:
+        await put(amqp_url, b"x")
+        await until(lambda: heard.bodies)
+        proxy.cut()
+        await until(lambda: not bus.healthy)
+        cut.set()
+        await until(lambda: len(heard.bodies) >= 2)
+        assert heard.messages[-1].redelivered
+    await until(lambda: _empty(amqp_url))
+
+
+async def test_a_bus_that_starts_before_its_broker_waits_for_it(amqp_url: str) -> None:
+    heard = Heard()
+    async with Proxy(amqp_url) as proxy:
+        proxy.freeze()
+        bus = Bus(proxy.url)
+        bus.consume(QUEUE, heard, park=_nowhere, prefetch=1)
+        task = asyncio.create_task(bus.run())
+        await until(lambda: proxy.connections)
+        assert not bus.healthy
+        proxy.cut()
+        proxy.thaw()
+        await until(lambda: bus.healthy)
+        await bus.drain()
+        await task
+
+
+async def test_an_address_that_the_broker_refuses_is_tried_again_and_never_ends_the_process(amqp_url: str) -> None:
+    bus = Bus(amqp_url.replace("guest:guest", "guest:wrong"))
+    task = asyncio.create_task(bus.run())
+
+    await asyncio.sleep(0.5)
+
+    assert not task.done()
+    assert not bus.healthy
+    await bus.drain()
+    await asyncio.wait_for(task, 5)
+
+
+async def _nowhere(_message: Incoming, _error: Exception) -> None:
+    raise AssertionError("nothing is to be parked here")
+
+
+async def _empty(url: str) -> bool:
+    return await waiting(url) == 0
