@@ -283,7 +283,8 @@ class GroupRead:
                         found = {
                             d["_id"]: d async for d in self._collection.find({"_id": {"$in": ids}}, self._projection)
                         }
-                except (TimeoutError, PyMongoError) as error:
+                except Exception as error:
+                    # The reader serves everyone: whatever went wrong is told to this group's callers.
                     failure = DatabaseAway() if is_outage(error) else error
                     for waiting in group.values():
                         waiting.set_exception(failure)
