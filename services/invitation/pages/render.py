@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
@@ -87,8 +87,9 @@ def _templates(locale: Locale, static: Mapping[str, StaticFile]) -> dict[str, Te
         "phone": phone,
         "explain": why,
     }
-    environment.globals.update(words)
-    environment.filters.update(filters)
+    untyped = cast("Any", environment)  # jinja2 leaves the types of its two tables open
+    untyped.globals.update(words)
+    untyped.filters.update(filters)
     return {template: environment.get_template(template) for template in environment.list_templates()}
 
 
