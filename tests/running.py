@@ -344,12 +344,18 @@ class Stack:
         log = self.folder / f"{name}-{port}.log"
         return Service(f"The {name} service", arguments, url=f"http://127.0.0.1:{port}", env=env, log=log)
 
-    async def another(self, name: str, *, role: str | None = None, **settings: str) -> tuple[Service, Api]:
-        """One more process of `directory` or `invitation` beside the first."""
+    @asynccontextmanager
+    async def another(self, name: str, *, role: str | None = None, **settings: str) -> AsyncGenerator[Api]:
+        """One more process of `directory` or `invitation` beside the first, for as long as this is open."""
         service = self.new_service(name, free_port(), role=role, **settings)
         self._extra.append(service)
-        await service.start()
-        return service, Api(service.url)
+        try:
+            await service.start()
+            yield Api(service.url)
+            await service.stop()
+        finally:
+            service.process.kill()
+            self._extra.remove(service)
 
     @property
     def services(self) -> Sequence[Service]:

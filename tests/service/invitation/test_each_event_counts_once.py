@@ -19,7 +19,9 @@ from convive_contracts.publisher import Publisher
 from tests.running import (
     FIRST_NAME,
     FOREIGN_SOURCE,
+    PASSWORD,
     Member,
+    OwnStack,
     Stack,
     cloud_event,
     code_of,
@@ -211,24 +213,24 @@ async def test_a_member_removed_and_added_again_by_the_cabinet_is_invited_anew(s
     await is_dead(stack, old.link)
 
 
-async def test_a_removal_the_bus_has_not_told_yet_stops_a_redemption_all_the_same(own_stack: Any) -> None:
+async def test_a_removal_the_bus_has_not_told_yet_stops_a_redemption_all_the_same(own_stack: OwnStack) -> None:
     """The directory knows first, and it decides: the link is refused although the invitation still looks alive."""
-    stack: Stack = await own_stack()
+    stack = await own_stack()
     cabinet = await stack.new_cabinet()
     dossier = await stack.new_dossier(cabinet)
     member = await stack.add_member(cabinet, dossier)
     mail = await stack.mail(member.email)
     await stack.until_state(member, "sent")
-    # What only consumes is stopped, what answers people goes on: the removal waits in the queue.
-    _, web = await stack.another("invitation", role="web")
-    await stack.invitation_service.stop()
-    path = f"/v1/dossiers/{dossier.id}/members/{member.id}"
-    (await stack.directory.call("DELETE", path, token=cabinet.key)).ok(204)
-    link = f"{web.url}/i/{mail.token}"
-    assert (await web.call("GET", link)).ok()["state"] == "sent"
-    answer = await web.call("POST", f"{link}/password", json={"password": "trois chevaux dansent la nuit"})
-    assert (answer.status, answer.json()["reason"]) == (410, "revoked")
-    assert (await stack.sign_in(member.email, "trois chevaux dansent la nuit")).status == 401
+    async with stack.another("invitation", role="web") as web:
+        # What consumes is stopped, what answers people goes on: the removal waits in the queue.
+        await stack.invitation_service.stop()
+        path = f"/v1/dossiers/{dossier.id}/members/{member.id}"
+        (await stack.directory.call("DELETE", path, token=cabinet.key)).ok(204)
+        link = f"{web.url}/i/{mail.token}"
+        assert (await web.call("GET", link)).ok()["state"] == "sent"
+        answer = await web.call("POST", f"{link}/password", json={"password": PASSWORD})
+        assert (answer.status, answer.json()["reason"]) == (410, "revoked")
+        assert (await stack.sign_in(member.email, PASSWORD)).status == 401
 
 
 async def test_an_update_that_comes_first_is_held_and_never_sends(stack: Stack) -> None:
