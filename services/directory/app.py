@@ -19,6 +19,8 @@ from convive_kit.logs import get_logger
 from convive_kit.metrics import new_registry
 from convive_kit.mongo import DatabaseAway, DatabaseClock, close_client, open_client, ping
 from convive_kit.openapi import About
+from convive_kit.parked import ParkedMessages
+from convive_kit.parked_routes import OwnPlace, ParkedRoutes
 from convive_kit.parking import Parking
 from convive_kit.process import Process
 from convive_kit.rate_limit import Limiter
@@ -30,14 +32,12 @@ from directory.api.callers import Callers
 from directory.api.dossiers import Dossiers
 from directory.api.internal import Internal
 from directory.api.members import Members
-from directory.api.parked import Parked
 from directory.api.sessions import Sessions
 from directory.entrance import Entrance
 from directory.membership import Membership
 from directory.passwords import Passwords
 from directory.settings import DirectorySettings
 from directory.store.mongo import MongoStore
-from directory.store.parked import ParkedMessages
 from directory.web.pages import Pages
 
 Part = Literal["web", "worker"]
@@ -67,9 +67,9 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
     # Stopped from the last to the first: requests, sweepers, announcements, consumers, then what they wrote.
     process.on_stop("writes", store.drain)
     process.spawn("clock", clock.run())
+    news = InvitationNews(store)
     if "worker" in parts:
         parking = Parking(GroupCommit(database[PARKED]), now=clock.now, step="directory")
-        news = InvitationNews(store)
         bus.consume(DIRECTORY_EVENTS, news.handle, park=parking.park, prefetch=_PREFETCH)
         bus.consume(DIRECTORY_PARKED, parking.keep_dead_letter, park=parking.park, prefetch=_PREFETCH)
     process.spawn("bus", bus.run())
@@ -95,6 +95,7 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
             per_account=settings.sign_in_limit_account,
             per_address=settings.sign_in_limit_address,
         )
+        own = OwnPlace(parked, handle=lambda message, _by, _reason: news.handle(message), now=clock.now)
         callers = Callers(store, entrance, admin_token=settings.admin_token, service_token=settings.service_token)
         pages = Pages(entrance, membership, settings)
         resources = (
@@ -103,7 +104,7 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
             Members(store, membership, callers, clock.now),
             Sessions(entrance, membership, settings.trusted_proxies),
             Internal(store, entrance, callers),
-            Parked(parked),
+            ParkedRoutes("/internal/v1/parked", [own], auth="service"),
         )
         routes = [*answering([route for resource in resources for route in resource.routes()]), *pages.routes()]
         guards = callers.guards

@@ -17,30 +17,39 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from convive_contracts import topology
 from convive_kit.bus import Bus, BusAway
 from convive_kit.edge import make_app
+from convive_kit.event_log import EventLog
 from convive_kit.group_commit import GroupCommit
 from convive_kit.http import Problem, problem_response
 from convive_kit.logs import get_logger
 from convive_kit.metrics import SECONDS, new_registry
-from convive_kit.mongo import Client, DatabaseAway, DatabaseClock, close_client, open_client, ping
+from convive_kit.mongo import Database, DatabaseAway, DatabaseClock, close_client, open_client, ping
 from convive_kit.openapi import About
 from convive_kit.outbox import Relay
+from convive_kit.parked import ParkedMessages
+from convive_kit.parked_routes import OwnPlace, ParkedRoutes
 from convive_kit.parking import Parking
 from convive_kit.process import Process
 from convive_kit.rate_limit import Limiter
 from convive_kit.routes import Guard, Route
+from invitation.delivery.channels import Channel
 from invitation.delivery.email import EmailChannel, SmtpPool, SmtpServer
 from invitation.delivery.mail import MailRenderer
 from invitation.delivery.slots import Delivery
 from invitation.directory import Directory
 from invitation.due import DueLoop
-from invitation.intake.events import CONSUMED, Intake
+from invitation.intake.events import CONSUMED, Intake, Replayed
+from invitation.intake.rebuilding import Rebuilding
 from invitation.lifecycle.links import Links
 from invitation.lifecycle.schedule import Policy
 from invitation.ops.api import OpsApi
-from invitation.ops.callers import Callers
+from invitation.ops.callers import Callers, actor_of
+from invitation.ops.directory_parked import DirectoryParked
+from invitation.ops.replay_api import ReplayApi
+from invitation.ops.replaying import Replayer
 from invitation.pages.handlers import LinkPages
 from invitation.settings import InvitationSettings
 from invitation.store.mongo import INVITATIONS, PARKED, MongoStore, create_indexes
+from invitation.store.replays import Replays
 
 Part = Literal["web", "worker"]
 ROLES: dict[str, Sequence[Part]] = {"web": ("web",), "worker": ("worker",), "both": ("web", "worker")}
@@ -76,29 +85,48 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
     process.on_stop("writes", commit.close)
     process.spawn("clock", clock.run())
 
-    due: DueLoop | None = None
-    if "worker" in parts:
+    owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+    works = "worker" in parts
+    channels: dict[str, Channel] = {}
+    if works:
         pool = SmtpPool(_smtp_server(settings))
         process.on_stop("mail server", pool.close)
-        channel = EmailChannel(pool, MailRenderer(settings.mail_from), links, store, mail_from=settings.mail_from)
-        delivery = Delivery(
-            store,
-            {"email": channel},
-            owner=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}",
-            policy=policy,
-            now=clock.now,
-            slots=settings.delivery_slots,
-            observe=_attempts(registry),
-        )
-        due = DueLoop(store, delivery, policy=policy, now=clock.now)
-        intake = Intake(store, delivery, policy=policy, now=clock.now, due_changed=due.wake)
+        renderer = MailRenderer(settings.mail_from)
+        channels["email"] = EmailChannel(pool, renderer, links, store, mail_from=settings.mail_from)
+    delivery = Delivery(
+        store,
+        channels,
+        owner=owner,
+        policy=policy,
+        now=clock.now,
+        # Without a slot there is never room: what a replay makes due is left to the workers.
+        slots=settings.delivery_slots if works else 0,
+        observe=_attempts(registry),
+    )
+    due = DueLoop(store, delivery, policy=policy, now=clock.now)
+    intake = Intake(store, delivery, policy=policy, now=clock.now, due_changed=due.wake)
+    parked = ParkedMessages(database[PARKED])
+    replays = Replays(database)
+    event_log = EventLog(settings.amqp_url.get_secret_value())
+    quiet = MongoStore(database, commit, announce=None)
+    replayer = Replayer(
+        replays,
+        parked,
+        event_log,
+        store,
+        intake,
+        lambda: Rebuilding(quiet, store, policy=policy, now=clock.now),
+        owner=owner,
+        now=clock.now,
+        marked=lambda replay: Replayed(replay.id, replay.actor, replay.reason),
+    )
+    if works:
         parking = Parking(GroupCommit(database[PARKED]), now=clock.now, step="intake")
         for queue in CONSUMED:
-            bus.consume(queue, intake.handle, park=parking.park, prefetch=_PREFETCH)
+            bus.consume(queue, intake.receive, park=parking.park, prefetch=_PREFETCH)
         bus.consume(topology.INVITATION_PARKED, parking.keep_dead_letter, park=parking.park, prefetch=_PREFETCH_PARKED)
         process.on_stop("delivery", delivery.drain)
     process.on_stop("announcements", relay.drain)
-    due_changed = due.wake if due else _left_to_the_workers
 
     routes: list[Route] = []
     guards: Sequence[Guard] = ()
@@ -110,12 +138,22 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
         )
         process.on_stop("directory", directory.close)
         pages = LinkPages(
-            store, links, directory, limiter, settings, policy=policy, now=clock.now, due_changed=due_changed
+            store, links, directory, limiter, settings, policy=policy, now=clock.now, due_changed=due.wake
         )
         callers = Callers(directory, ops_token=settings.ops_token.get_secret_value())
         guards = callers.guards
-        ops = OpsApi(store, policy=policy, now=clock.now, due_changed=due_changed)
-        routes = [*pages.routes(), *ops.routes()]
+        own = OwnPlace(
+            parked,
+            handle=lambda message, by, reason: intake.handle(message, Replayed("by hand", by, reason)),
+            now=clock.now,
+        )
+        resources = (
+            pages,
+            OpsApi(store, policy=policy, now=clock.now, due_changed=due.wake),
+            ReplayApi(replays, event_log, store, now=clock.now, begun=replayer.wake),
+            ParkedRoutes("/v1/parked", [own, DirectoryParked(directory)], auth="ops", by=actor_of),
+        )
+        routes = [route for resource in resources for route in resource.routes()]
 
     prepared = asyncio.Event()
 
@@ -143,22 +181,24 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
         render=render,
     )
     port = await process.serve(app, settings.invitation_host, settings.invitation_port)
-    await _prepare(client, settings.invitation_database, clock)
+    await _prepare(client[settings.invitation_database], parked, clock)
     prepared.set()
     # Consuming begins once there are indexes: without them the first save would be slow and the first race open.
     process.spawn("bus", bus.run())
     process.on_stop("bus", bus.drain)
-    if due is not None:
+    if works:
         process.spawn("outbox", relay.run())
         process.spawn("due loop", due.run())
+        process.spawn("replays", replayer.run())
     return port
 
 
-async def _prepare(client: Client, database: str, clock: DatabaseClock) -> None:
+async def _prepare(database: Database, parked: ParkedMessages, clock: DatabaseClock) -> None:
     while True:
         try:
             await clock.measure()
-            await create_indexes(client[database])
+            await create_indexes(database)
+            await parked.prepare()
         except DatabaseAway:
             log.warning("database.away")
             await asyncio.sleep(1)
@@ -174,10 +214,6 @@ def _smtp_server(settings: InvitationSettings) -> SmtpServer:
         username=settings.smtp_username,
         password=settings.smtp_password.get_secret_value() if settings.smtp_password else None,
     )
-
-
-def _left_to_the_workers() -> None:
-    """A process without a due loop: those that have one look every second."""
 
 
 def _messages(registry: CollectorRegistry) -> Callable[[str, str], None]:

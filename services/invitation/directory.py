@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, ClassVar, cast
@@ -65,7 +66,7 @@ class Directory:
 
     async def account(self, email: str) -> Account:
         """Whether there is an account for an e-mail address."""
-        _, answer = await self._call("GET", "/internal/v1/accounts", self._service, query={"email": email})
+        _, answer = await self._call("GET", "/internal/v1/accounts", self._service, query=[("email", email)])
         return Account(exists=answer["exists"], verified=answer["verified"])
 
     async def email_of_session(self, token: str) -> str | None:
@@ -80,6 +81,19 @@ class Directory:
         """The cabinet that an API key belongs to, or None."""
         _, answer = await self._call("POST", "/internal/v1/keys/introspect", self._service, body={"key": key})
         return answer["cabinet_id"] if answer["active"] else None
+
+    async def parked(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Sequence[tuple[str, str]] | None = None,
+        body: dict[str, Any] | None = None,
+    ) -> tuple[int, dict[str, Any]]:
+        """A call about the directory's parked messages: the status (200, 404, 409 or 422) and the answer."""
+        told = (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY)
+        url = f"/internal/v1/parked{path}"
+        return await self._call(method, url, self._service, query=query, body=body, expected=told)
 
     async def redeem(self, invitation: Invitation, invitee: Invitee, password: str | None) -> Redeemed:
         """Use the link up; the same call again answers the same. Without a password this service vouches that the
@@ -126,7 +140,7 @@ class Directory:
         path: str,
         headers: dict[str, str],
         *,
-        query: dict[str, str] | None = None,
+        query: Sequence[tuple[str, str]] | None = None,
         body: dict[str, Any] | None = None,
         expected: tuple[int, ...] = (),
     ) -> tuple[int, dict[str, Any]]:

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from inspect import isawaitable
 from typing import Any, Literal, TypeAlias, cast
 
 import structlog
@@ -135,3 +136,11 @@ class DatabaseClock:
             except DatabaseAway:
                 log.warning("database.clock_not_measured")
             await asyncio.sleep(self._every)
+
+
+async def aggregate(collection: Collection, pipeline: list[Document]) -> list[Document]:
+    """The results of an aggregation. Here the drivers differ: PyMongo's call is awaited, motor's is not."""
+    cursor = cast("Any", collection).aggregate(pipeline)
+    if isawaitable(cursor):
+        cursor = await cursor
+    return [document async for document in cursor]

@@ -7,36 +7,30 @@ message can never be handled, which parks it with the reason.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, cast
 
 import structlog
 
 from convive_contracts import topology
 from convive_contracts.envelope import Event, parse_event
-from convive_contracts.events import (
-    DIRECTORY_SOURCE,
-    AccountRedeemed,
-    AccountSignedIn,
-    CabinetState,
-    DossierState,
-    InvitationRequest,
-    UserCreated,
-    UserRemoved,
-    invitation_id,
-)
-from convive_kit.addresses import email_key, normalise_email
+from convive_contracts.events import CabinetState, DossierState, UserCreated
 from convive_kit.bus import Incoming
 from convive_kit.errors import Reject
-from invitation.lifecycle.invitation import Cause, Change, Invitation, Invitee, Told, then
+from invitation.intake.decisions import Decision, decisions, from_directory
+from invitation.lifecycle.invitation import Cause, Change, Invitation, then
 from invitation.lifecycle.schedule import Policy
-from invitation.store.protocol import Decide, Store, decide_and_save, decide_or_begin
+from invitation.store.protocol import Store, decide_and_save, decide_or_begin
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from invitation.delivery.slots import Delivery
 
-log = structlog.stdlib.get_logger(__name__)
+CONSUMED = (topology.INVITATION_EVENTS, topology.INVITATION_BULK)
+"""The queues that `Intake.receive` reads."""
 
 UNKNOWN_IS_TRIED_FOR = timedelta(minutes=10)
 _MOST_WAITING = 50
@@ -48,26 +42,17 @@ class UnknownInvitation(Reject):
 
     slug = "unknown_invitation"
 
-    def __init__(self) -> None:
-        super().__init__(self.message())
 
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """Why a message is handled again: it ends in the history of what it changes."""
 
-class ForeignSource(Reject):
-    """Only the directory may say this."""
+    replay: str
+    by: str
+    reason: str
 
-    slug = "foreign_source"
-
-    def __init__(self) -> None:
-        super().__init__(self.message())
-
-
-class NoPhone(Reject):
-    """An invitation by SMS needs the member's phone number."""
-
-    slug = "no_phone"
-
-    def __init__(self) -> None:
-        super().__init__(self.message())
+    def detail(self) -> dict[str, str]:
+        return {"replay": self.replay, "replayed_by": self.by, "replay_reason": self.reason}
 
 
 class Intake:
@@ -89,134 +74,67 @@ class Intake:
         self._now = now
         self._due_changed = due_changed
         self._waiting = 0
-        self._handlers: dict[str, Callable[[Event], Awaitable[None]]] = {
-            "user.created": self._user_created,
-            "user.updated": self._user_updated,
-            "user.removed": self._user_removed,
-            "account.redeemed": self._account_redeemed,
-            "account.signed_in": self._account_signed_in,
-            "cabinet.updated": self._cabinet_updated,
-            "dossier.updated": self._dossier_updated,
-            "invitation.resend_requested": self._resend_requested,
-            "invitation.revoke_requested": self._revoke_requested,
-        }
 
-    async def handle(self, message: Incoming) -> None:
-        """Read the message as an event and have its handler commit what follows from it."""
+    async def receive(self, message: Incoming) -> None:
+        """Handle a message from the bus."""
+        # The bulk lane waits its turn in the database: places are for those whom somebody is waiting for.
+        await self.handle(message, at_once=message.queue != topology.INVITATION_BULK)
+
+    async def handle(self, message: Incoming, replayed: Replayed | None = None, *, at_once: bool = True) -> bool:
+        """Read the message as an event and commit what follows from it. True when something did.
+
+        `at_once`: a send that follows may go out in the same breath if a place is free.
+        """
         event = parse_event(message.body, content_type=message.content_type, headers=message.headers)
-        handler = self._handlers.get(event.short_type)
-        if handler is None:
-            raise Reject(f"{event.short_type} is nothing that the invitation service handles")
+        cause = Cause(self._now(), f"event:{event.source}", event.id, replayed.detail() if replayed else None)
         with structlog.contextvars.bound_contextvars(correlation_id=event.correlation_id or event.id):
-            await handler(event)
+            if learned := await learn_names(self._store, event):
+                return learned == "kept"
+            found = decisions(event, cause, self._policy)
+            if at_once and isinstance(event.data, UserCreated) and event.data.invite_by != "none":
+                return await self._begin(event, found[0], cause)
+            return any([await self._carry_out(event, decision, cause) for decision in found])
 
-    # --- members ---------------------------------------------------------------------------------------------------
-
-    async def _user_created(self, event: Event) -> None:
-        data = cast("UserCreated", event.data)
-        invitee = _invitee(data)
-        id = invitation_id(event.source, event.subject)
-        now = self._now()
-        cause = self._cause(event, now)
-        reserved = data.invite_by != "none" and self._delivery.reserve(data.invite_by)
+    async def _begin(self, event: Event, decision: Decision, cause: Cause) -> bool:
+        """Carry out a decision after which a message may be due, and send it in the same breath if a place is free."""
+        channel = cast("UserCreated", event.data).invite_by
+        reserved = self._delivery.reserve(channel)
 
         def decide(invitation: Invitation) -> Change | None:
-            change = invitation.created(invitee, data.invite_by, _told(event), cause, self._policy)
-            if change is None:
-                return None
-            change.after.correlation_id = event.correlation_id or event.id
-            if reserved and change.after.wants_sending(now):
+            change = decision.decide(invitation)
+            if change is not None and reserved and change.after.wants_sending(cause.at):
                 # The claim goes into the same write: the intent is on disk before the effect, at no extra cost.
-                return then(change, change.after.claimed(self._delivery.owner, now, self._policy))
+                return then(change, change.after.claimed(self._delivery.owner, cause.at, self._policy))
             return change
 
         change = None
         try:
-            change = await decide_or_begin(self._store, lambda: Invitation.blank(id, event.source, now), decide)
+            change = await decide_or_begin(self._store, lambda: _blank(event, decision, cause), decide)
         finally:
             claimed = reserved and change is not None and _takes_the_lease(change)
             if reserved and not claimed:
-                self._delivery.give_back(data.invite_by)
+                self._delivery.give_back(channel)
         if change is not None and claimed:
             self._delivery.start(change.after)
-        elif change is not None and change.after.send_at is not None:
-            self._due_changed()
+            return True
+        return self._done(change)
 
-    async def _user_updated(self, event: Event) -> None:
-        invitee = _invitee(cast("UserCreated", event.data))
-        cause = self._cause(event)
-        await self._tell(event, lambda i: i.details_changed(invitee, _told(event), cause, self._policy))
+    async def _carry_out(self, event: Event, decision: Decision, cause: Cause) -> bool:
+        if decision.begins:
+            blank = _blank(event, decision, cause)
+            return self._done(await decide_or_begin(self._store, lambda: blank, decision.decide))
+        return await self._when_known(event, decision)
 
-    async def _user_removed(self, event: Event) -> None:
-        removed = cast("UserRemoved", event.data)
-        cause = self._cause(event)
-        if removed.member.id != event.subject:  # the envelope has checked it; a tombstone is worth a second look
-            raise Reject("subject must be the id of the member")
-        await self._tell(event, lambda i: i.was_removed(_told(event), cause))
-
-    async def _tell(self, event: Event, decide: Decide) -> None:
-        id = invitation_id(event.source, event.subject)
-        now = self._now()
-        change = await decide_or_begin(self._store, lambda: Invitation.blank(id, event.source, now), decide)
-        if change is not None and change.after.send_at is not None:
-            self._due_changed()
-
-    # --- accounts --------------------------------------------------------------------------------------------------
-
-    async def _account_redeemed(self, event: Event) -> None:
-        data = cast("AccountRedeemed", event.data)
-        self._from_directory(event)
-        cause = self._cause(event)
-        await self._when_known(event, data.invitation_id, lambda i: i.redeemed(data.account_id, data.credential, cause))
-
-    async def _account_signed_in(self, event: Event) -> None:
-        data = cast("AccountSignedIn", event.data)
-        self._from_directory(event)
-        cause = self._cause(event)
-        for id in data.invitation_ids:
-            await self._when_known(event, id, lambda i: i.signed_in(data.account_id, cause))
-
-    # --- names -----------------------------------------------------------------------------------------------------
-
-    async def _cabinet_updated(self, event: Event) -> None:
-        self._from_directory(event)
-        await self._store.learn_cabinet(cast("CabinetState", event.data), _order(event))
-
-    async def _dossier_updated(self, event: Event) -> None:
-        self._from_directory(event)
-        await self._store.learn_dossier(cast("DossierState", event.data), _order(event))
-
-    # --- requests --------------------------------------------------------------------------------------------------
-
-    async def _resend_requested(self, event: Event) -> None:
-        data = cast("InvitationRequest", event.data)
-        cause = self._cause(event, detail={"reason": data.reason} if data.reason else None)
-
-        def decide(invitation: Invitation) -> Change | None:
-            invitee = invitation.invitee
-            if data.channel == "sms" and (invitee is None or invitee.phone is None):
-                raise NoPhone
-            return invitation.resent(data.channel, cause, self._policy)
-
-        await self._when_known(event, data.invitation_id, decide)
-
-    async def _revoke_requested(self, event: Event) -> None:
-        data = cast("InvitationRequest", event.data)
-        cause = self._cause(event, detail={"reason": data.reason} if data.reason else None)
-        await self._when_known(event, data.invitation_id, lambda i: i.revoked("requested", cause))
-
-    async def _when_known(self, event: Event, id: str, decide: Decide) -> None:
-        """Decide about an invitation that the event names. It may be younger than the event here: unknown, it is tried
-        again for ten minutes by the event's own time, then parked."""
+    async def _when_known(self, event: Event, decision: Decision) -> bool:
+        """The invitation may be younger here than the event that names it: unknown, it is tried again for ten minutes
+        by the event's own time, then parked."""
         pause = 0.2
         while True:
-            change = await decide_and_save(self._store, id, decide)
+            change = await decide_and_save(self._store, decision.invitation_id, decision.decide)
             if change is not None:
-                if change.after.send_at is not None:
-                    self._due_changed()
-                return
-            if await self._store.load(id) is not None:
-                return
+                return self._done(change)
+            if await self._store.load(decision.invitation_id) is not None:
+                return False
             if self._now() - event.time > UNKNOWN_IS_TRIED_FOR or self._waiting >= _MOST_WAITING:
                 raise UnknownInvitation
             self._waiting += 1
@@ -226,56 +144,31 @@ class Intake:
                 self._waiting -= 1
             pause = min(pause * 2, 10.0)
 
-    # --- inside ----------------------------------------------------------------------------------------------------
-
-    def _cause(self, event: Event, now: datetime | None = None, detail: dict[str, object] | None = None) -> Cause:
-        return Cause(now or self._now(), f"event:{event.source}", event.id, detail)
-
-    @staticmethod
-    def _from_directory(event: Event) -> None:
-        if event.source != DIRECTORY_SOURCE:
-            raise ForeignSource
+    def _done(self, change: Change | None) -> bool:
+        if change is not None and change.after.send_at is not None:
+            self._due_changed()
+        return change is not None
 
 
-CONSUMED = (topology.INVITATION_EVENTS, topology.INVITATION_BULK)
-"""The queues that `Intake.handle` reads."""
+async def learn_names(store: Store, event: Event) -> str | None:
+    """Keep what the directory says of a cabinet or dossier: `kept`, `known` already, or None for other events."""
+    order = event.sequence if event.sequence is not None else int(event.time.timestamp() * 1000)
+    match event.short_type:
+        case "cabinet.updated":
+            from_directory(event)
+            return "kept" if await store.learn_cabinet(cast("CabinetState", event.data), order) else "known"
+        case "dossier.updated":
+            from_directory(event)
+            return "kept" if await store.learn_dossier(cast("DossierState", event.data), order) else "known"
+        case _:
+            return None
+
+
+def _blank(event: Event, decision: Decision, cause: Cause) -> Invitation:
+    return Invitation.blank(decision.invitation_id, event.source, cause.at)
 
 
 def _takes_the_lease(change: Change) -> bool:
     """Whether the change claims a send. A lease that was there before is somebody's who is sending already, perhaps
     this very process for another event about the same member."""
     return change.after.lease is not None and (change.before is None or change.after.lease != change.before.lease)
-
-
-def _told(event: Event) -> Told:
-    return Told(event.time, event.sequence)
-
-
-def _order(event: Event) -> int:
-    """What makes one state of a cabinet or dossier newer than another."""
-    return event.sequence if event.sequence is not None else int(event.time.timestamp() * 1000)
-
-
-def _invitee(data: UserCreated) -> Invitee:
-    member = data.member
-    email = normalise_email(member.email)
-    return Invitee(
-        member_id=member.id,
-        first_name=member.first_name,
-        last_name=member.last_name,
-        employee_code=member.employee_code,
-        email=email,
-        email_key=email_key(email),
-        phone=member.phone,
-        locale=member.locale,
-        time_zone=member.time_zone,
-        role=member.role,
-        own_expense_reports=member.own_expense_reports,
-        dossier_id=data.dossier.id,
-        dossier_name=data.dossier.name,
-        external_ref=data.dossier.external_ref,
-        cabinet_id=data.cabinet.id,
-        cabinet_name=data.cabinet.name,
-        cabinet_phone=data.cabinet.phone,
-        invited_by=data.invited_by,
-    )

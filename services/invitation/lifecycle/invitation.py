@@ -8,111 +8,17 @@ compare-and-swap, or not at all.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal, Self
 
-from invitation.lifecycle.schedule import LINK_IS_ALIVE, Policy, next_due
-from invitation.lifecycle.states import State, Trigger, counts, fire, skipped
+from convive_contracts.events import InvitationState
+from invitation.lifecycle.draft import Change, Draft
+from invitation.lifecycle.records import Cause, Channel, Fact, Invitee, Lease, Step, Told
+from invitation.lifecycle.schedule import LINK_IS_ALIVE, Policy
+from invitation.lifecycle.states import State, Trigger, counts
 
-Channel = Literal["email", "sms", "none"]
-REMEMBERED_EVENTS = 32
-"""How many ids of handled events an invitation remembers, so that each counts once."""
-
-
-@dataclass(frozen=True, slots=True)
-class Invitee:
-    """The person and the place they are given, as last told."""
-
-    member_id: str
-    first_name: str
-    last_name: str
-    email: str
-    email_key: str
-    dossier_id: str
-    dossier_name: str
-    cabinet_id: str
-    cabinet_name: str
-    phone: str | None = None
-    employee_code: str | None = None
-    locale: str = "fr"
-    time_zone: str = "Europe/Paris"
-    role: str = "standard_user"
-    own_expense_reports: bool = False
-    external_ref: str | None = None
-    cabinet_phone: str | None = None
-    invited_by: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Cause:
-    """Why something happens: who, by which event, in whose words."""
-
-    at: datetime
-    actor: str
-    event_id: str | None = None
-    detail: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """How current a fact about the member is. Without a sequence the publisher's time decides."""
-
-    time: datetime
-    sequence: int | None = None
-
-    def newer_than(self, other: Told | None) -> bool:
-        if other is None:
-            return True
-        if self.sequence is not None and other.sequence is not None:
-            return self.sequence > other.sequence
-        return self.time > other.time
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """A claim on the current send: nobody else attempts it before `until`, by the database's clock."""
-
-    owner: str
-    until: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One line of the history."""
-
-    at: datetime
-    trigger: str
-    from_: State
-    to: State
-    actor: str
-    event_id: str | None = None
-    detail: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """Something others may know: becomes the event `invitation.<name>` with `version` as its sequence."""
-
-    name: str
-    state: State
-    version: int
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What one save writes. `before` is None for a new invitation."""
-
-    before: Invitation | None
-    after: Invitation
-    steps: tuple[Step, ...]
-    facts: tuple[Fact, ...]
-
-    @property
-    def seen(self) -> int:
-        """The version that must still stand for this change to be carried out."""
-        return 0 if self.before is None else self.before.version
+__all__ = ["Cause", "Change", "Channel", "Fact", "Invitation", "Invitee", "Lease", "Step", "Told", "then"]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -143,6 +49,11 @@ class Invitation:
     credential: str | None = None
     handled: tuple[str, ...] = ()
     correlation_id: str | None = None
+    # While it is rebuilt from the log nothing may come due; `rebuilt_to` is the version of the last fact folded in.
+    disarmed: bool = False
+    rebuilt_to: int | None = None
+    # When the member was last added again after a removal.
+    began_at: datetime | None = None
 
     @property
     def removed(self) -> bool:
@@ -164,14 +75,15 @@ class Invitation:
             # Newer than the removal, not than all we know: an update of the member's new life may have come first.
             if not told.newer_than(self.removal):
                 return self._noted(cause, "created", {"ignored": "older than the removal"})
-            draft = _Draft(self, cause)
+            draft = Draft(self, cause)
             draft.after.removal = None
             draft.after.reason = draft.after.account_id = draft.after.credential = None
+            draft.after.began_at = min(told.time, cause.at)
             draft.fire(Trigger.CREATED_AGAIN)
         elif self.announced:
             return self.details_changed(invitee, told, cause, policy)
         else:
-            draft = _Draft(self, cause)
+            draft = Draft(self, cause)
             draft.note("created")
         after = draft.after
         after.announced = True
@@ -191,7 +103,7 @@ class Invitation:
         and never sends."""
         if self._knows(cause) or not told.newer_than(self.told):
             return None
-        draft = _Draft(self, cause)
+        draft = Draft(self, cause)
         draft.after.invitee, draft.after.told = invitee, told
         if self.removed:
             draft.note("updated", {"ignored": "removed"})
@@ -212,7 +124,7 @@ class Invitation:
         # An older removal than what we know does not count: the member was added again since.
         if self.told is not None and not self.removed and self.told.newer_than(told):
             return self._noted(cause, "removed", {"ignored": "older than what is known"})
-        draft = _Draft(self, cause)
+        draft = Draft(self, cause)
         draft.after.removal = told
         if told.newer_than(self.told):
             draft.after.told = told
@@ -234,14 +146,14 @@ class Invitation:
 
     def claimed(self, owner: str, now: datetime, policy: Policy) -> Change:
         """Take the lease for the next attempt: the intent is on disk before the effect."""
-        draft = _Draft(self, Cause(now, "system"))
+        draft = Draft(self, Cause(now, "system"))
         draft.after.lease = Lease(owner, now + policy.lease)
         draft.after.attempt += 1
         return draft.done()
 
     def accepted(self, send_sequence: int, cause: Cause) -> Change:
         """The provider took a send. An older send's outcome is history and nothing else."""
-        draft = _Draft(self, cause)
+        draft = Draft(self, cause)
         if send_sequence != self.send_sequence:
             draft.note(Trigger.ACCEPTED, {"of_send": send_sequence})
             return draft.done()
@@ -254,7 +166,7 @@ class Invitation:
     def refused(self, send: tuple[int, int], reason: str, cause: Cause, policy: Policy, *, for_good: bool) -> Change:
         """An attempt failed: try again later, or give up. `send` is its send sequence and attempt; the failure of an
         attempt that lost its lease is history, for another one is under way."""
-        draft = _Draft(self, cause)
+        draft = Draft(self, cause)
         if send != (self.send_sequence, self.attempt) or self.send_at is None:
             draft.note("refused", {"of_send": send[0], "reason": reason})
             return draft.done()
@@ -274,7 +186,7 @@ class Invitation:
         """Give the claim back without an attempt, because the provider is away; the attempt does not count."""
         if send != (self.send_sequence, self.attempt) or self.lease is None:
             return None
-        draft = _Draft(self, cause)
+        draft = Draft(self, cause)
         draft.after.lease = None
         draft.after.attempt = max(self.attempt - 1, 0)
         draft.after.send_at = until
@@ -282,7 +194,7 @@ class Invitation:
 
     def came_due(self, cause: Cause) -> Change:
         """The due loop found it and nothing is to be sent: expire it, or drop a lease that nobody needs any more."""
-        draft = _Draft(self, cause)
+        draft = Draft(self, cause)
         if self._over(cause.at):
             draft.stop_sending()
             draft.after.reason = "link_life_over"
@@ -305,12 +217,16 @@ class Invitation:
 
     def opened(self, cause: Cause) -> Change:
         """A person acted on the page."""
-        draft = _Draft(self, cause)
+        draft = Draft(self, cause)
         if counts(Trigger.OPENED, self.state):
             draft.stop_sending()
             draft.after.reason = None
         draft.fire(Trigger.OPENED)
         return draft.done()
+
+    def of_an_earlier_life(self, time: datetime) -> bool:
+        """Whether something that happened at `time` concerns the member before a removal: it must not count now."""
+        return self.began_at is not None and time < self.began_at
 
     def redeemed(
         self, account_id: str | None, credential: str, cause: Cause, *, signed_in: bool = False
@@ -319,7 +235,7 @@ class Invitation:
         never saw are recorded as skipped. Told again, it changes nothing."""
         if not counts(Trigger.REDEEMED, self.state) and not (signed_in and counts(Trigger.SIGNED_IN, self.state)):
             return None
-        draft = _Draft(self, cause)
+        draft = Draft(self, cause)
         draft.stop_sending()
         draft.after.reason = None
         draft.after.credential = credential
@@ -333,7 +249,7 @@ class Invitation:
         """The account signed in for the first time since this invitation was redeemed."""
         if not counts(Trigger.SIGNED_IN, self.state):
             return None
-        draft = _Draft(self, cause)
+        draft = Draft(self, cause)
         draft.stop_sending()
         draft.after.reason = None
         draft.after.account_id = account_id
@@ -342,7 +258,7 @@ class Invitation:
 
     def declined(self, cause: Cause) -> Change:
         """“This isn't me.”"""
-        draft = _Draft(self, cause)
+        draft = Draft(self, cause)
         if counts(Trigger.DECLINED, self.state):
             draft.stop_sending()
             draft.after.reason = "declined_by_person"
@@ -355,13 +271,49 @@ class Invitation:
         if self.state in (State.SENT, State.OPENED) and not self._over(cause.at):
             if self.send_at is not None:
                 return None
-            draft = _Draft(self, cause)
+            draft = Draft(self, cause)
             draft.note(Trigger.RENEW, {"same_link": True})
             draft.next_send()
             return draft.done()
         if self.state is State.PENDING and self.send_at is not None and not self._over(cause.at):
             return None
         return self._next_link(Trigger.RENEW, None, cause, policy)
+
+    # --- rebuilding from the log ------------------------------------------------------------------------------------
+
+    def restored(self, told: InvitationState, cause: Cause) -> Change | None:
+        """A fact that this invitation itself once announced: it stood there, with these numbers. Older facts than the
+        last one folded in change nothing, so the log may be read twice."""
+        if self.rebuilt_to is not None and told.version <= self.rebuilt_to:
+            return None
+        draft = Draft(self, cause)
+        after = draft.after
+        after.state = State(told.state)
+        after.channel = told.channel
+        after.link_sequence, after.send_sequence = told.link_sequence, told.send_sequence
+        after.expires_at, after.reason = told.expires_at, told.reason
+        after.rebuilt_to = told.version
+        draft.stop_sending()
+        draft.note("rebuilt", {"version": told.version})
+        change = draft.done()
+        # Receivers know the old numbers: what is announced from here on must be newer.
+        after.version = max(after.version, told.version)
+        return change
+
+    def armed(self, cause: Cause) -> Change | None:
+        """All of the log is folded in: what is still due may happen again."""
+        if not self.disarmed:
+            return None
+        draft = Draft(self, cause)
+        draft.after.disarmed = False
+        if self.removed and counts(Trigger.REVOKED, self.state):
+            # The removal is in the log and the fact that follows from it is not: it was lost with the outbox.
+            draft.stop_sending()
+            draft.after.reason = "removed"
+            draft.fire(Trigger.REVOKED)
+        else:
+            draft.note("armed")
+        return draft.done()
 
     # --- what operators and firms do ------------------------------------------------------------------------------
 
@@ -373,7 +325,7 @@ class Invitation:
         """Taken back: no link works from here on."""
         if self._knows(cause):
             return None
-        draft = _Draft(self, cause)
+        draft = Draft(self, cause)
         if counts(Trigger.REVOKED, self.state):
             draft.stop_sending()
             draft.after.reason = reason
@@ -382,7 +334,7 @@ class Invitation:
 
     def extended(self, until: datetime, cause: Cause) -> Change:
         """A later expiry, by the expiry in the document: the link itself stays the same."""
-        draft = _Draft(self, cause)
+        draft = Draft(self, cause)
         if counts(Trigger.EXTENDED, self.state):
             draft.after.expires_at = until
             draft.after.reason = None if self.state is State.EXPIRED else self.reason
@@ -392,7 +344,7 @@ class Invitation:
     # --- inside ----------------------------------------------------------------------------------------------------
 
     def _next_link(self, trigger: Trigger, channel: Channel | None, cause: Cause, policy: Policy) -> Change:
-        draft = _Draft(self, cause)
+        draft = Draft(self, cause)
         if counts(trigger, self.state):
             draft.after.channel = channel or (self.channel if self.channel != "none" else "email")
             draft.fire(trigger)
@@ -408,97 +360,9 @@ class Invitation:
         return cause.event_id is not None and cause.event_id in self.handled
 
     def _noted(self, cause: Cause, what: str, detail: Mapping[str, Any]) -> Change:
-        draft = _Draft(self, cause)
+        draft = Draft(self, cause)
         draft.note(what, detail)
         return draft.done()
-
-
-@dataclass(slots=True)
-class _Draft:
-    """A change in the making."""
-
-    before: Invitation
-    cause: Cause
-    after: Invitation = field(init=False)
-    steps: list[Step] = field(default_factory=list[Step])
-    entered: list[tuple[str, State]] = field(default_factory=list[tuple[str, State]])
-
-    def __post_init__(self) -> None:
-        self.after = copy(self.before)
-
-    def fire(self, trigger: Trigger, detail: Mapping[str, Any] | None = None) -> None:
-        """Have the machine decide, and note what it decided."""
-        start = self.after.state
-        told = counts(trigger, start)
-        end = fire(trigger, self.after)
-        self._step(trigger, start, end, detail)
-        if told:
-            fact = "extended" if trigger is Trigger.EXTENDED else end.value
-            if end is not State.PENDING or trigger is Trigger.EXTENDED:
-                self.entered.append((fact, end))
-
-    def jump(self, trigger: Trigger) -> None:
-        """As `fire`, for triggers that may jump ahead on the way in: what must have happened unseen is recorded."""
-        if counts(trigger, self.after.state):
-            end = State.PASSWORD_SET if trigger is Trigger.REDEEMED else State.ACTIVE
-            for from_, to in skipped(self.after.state, end):
-                self._step(trigger, from_, to, {"skipped": True})
-                self.entered.append((to.value, to))
-                self.after.state = to
-            self.fire(trigger)
-
-    def note(self, what: str, detail: Mapping[str, Any] | None = None) -> None:
-        """Keep in the history something that leaves the state alone."""
-        self._step(what, self.after.state, self.after.state, detail)
-
-    def next_link(self, policy: Policy) -> None:
-        """A new link supersedes the one before, and goes out with the next send."""
-        self.after.link_sequence += 1
-        self.after.expires_at = self.cause.at + policy.link_life
-        self.after.reason = None
-        self.next_send()
-
-    def end_links(self) -> None:
-        """Let no link made so far work any more, and make no new one."""
-        if self.after.link_sequence:
-            self.after.link_sequence += 1
-        self.after.expires_at = None
-
-    def next_send(self) -> None:
-        """A new message, due now."""
-        self.after.send_sequence += 1
-        self.after.attempt = 0
-        self.after.lease = None
-        self.after.send_at = self.cause.at
-
-    def stop_sending(self) -> None:
-        """Nothing more is to be sent; an attempt under way ends as history."""
-        self.after.lease = None
-        self.after.send_at = None
-
-    def done(self) -> Change:
-        after, before, cause = self.after, self.before, self.cause
-        after.version = before.version + max(1, len(self.entered))
-        after.updated_at = cause.at
-        after.due_at = next_due(
-            state=after.state,
-            lease_until=after.lease.until if after.lease else None,
-            send_at=after.send_at,
-            expires_at=after.expires_at,
-        )
-        if cause.event_id is not None:
-            after.handled = (*before.handled, cause.event_id)[-REMEMBERED_EVENTS:]
-        # A tombstone of somebody nobody told us of has nothing to tell.
-        entered = self.entered if after.invitee is not None else []
-        facts = tuple(
-            Fact(name, state, before.version + number) for number, (name, state) in enumerate(entered, start=1)
-        )
-        return Change(before if before.version else None, after, tuple(self.steps), facts)
-
-    def _step(self, what: str, from_: State, to: State, detail: Mapping[str, Any] | None) -> None:
-        cause = self.cause
-        merged = {**(cause.detail or {}), **(detail or {})} or None
-        self.steps.append(Step(cause.at, str(what), from_, to, cause.actor, cause.event_id, merged))
 
 
 def _reached_elsewhere(channel: Channel, known: Invitee, told: Invitee) -> bool:

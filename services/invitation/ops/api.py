@@ -21,15 +21,10 @@ from invitation.ops.views import (
     InvitationDetail,
     InvitationQuery,
     InvitationView,
-    ParkedDetail,
-    ParkedQuery,
-    ParkedView,
     Resend,
     Revoke,
     in_time,
     invitation_fields,
-    parked_detail,
-    parked_view,
     step_view,
     view_of,
 )
@@ -89,24 +84,6 @@ class OpsApi:
                 )
                 for action, handler, summary, body in actions
             ),
-            Route(
-                "GET",
-                "/v1/parked",
-                self._parked,
-                "Messages that could not be handled, last seen first",
-                query=ParkedQuery,
-                response=ListOf[ParkedView],
-                auth="ops",
-            ),
-            Route(
-                "GET",
-                "/v1/parked/{id}",
-                self._parked_message,
-                "One of them, as it came",
-                response=ParkedDetail,
-                auth="ops",
-                problems=(404,),
-            ),
         ]
 
     # --- reading ---------------------------------------------------------------------------------------------------
@@ -147,26 +124,6 @@ class OpsApi:
         return InvitationDetail.model_validate(
             {**invitation_fields(invitation), "history": [step_view(step) for step in history]}
         )
-
-    async def _parked(self, request: web.Request) -> BaseModel:
-        query = parse_query(request, ParkedQuery)
-        after = None
-        if query.cursor is not None:
-            seen, id = decode_cursor(query.cursor, datetime, str)
-            after = (seen, id)
-        found = await self._store.parked(limit=query.limit + 1, after=after)
-        shown = found[: query.limit]
-        more = len(found) > query.limit
-        return ListOf[ParkedView](
-            items=[parked_view(parked) for parked in shown],
-            next_cursor=encode_cursor(shown[-1].fields["last_seen"], shown[-1].id) if more else None,
-        )
-
-    async def _parked_message(self, request: web.Request) -> BaseModel:
-        parked = await self._store.parked_message(request.match_info["id"])
-        if parked is None:
-            raise not_found("parked message")
-        return parked_detail(parked)
 
     # --- acting ----------------------------------------------------------------------------------------------------
 

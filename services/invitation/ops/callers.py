@@ -32,6 +32,11 @@ CALLER = web.RequestKey("caller", Caller)
 _OPERATOR = Caller("ops", None)
 
 
+def actor_of(request: web.Request) -> str:
+    """Who makes a guarded call, as histories name them."""
+    return request[CALLER].actor
+
+
 class Callers:
     """The guards of the operations API."""
 

@@ -11,7 +11,6 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
 from convive_kit.http import Body, ListQuery, Timestamp
 from invitation.lifecycle.invitation import Invitation, Step
 from invitation.lifecycle.states import State
-from invitation.store.protocol import Parked
 
 
 def _positive(span: timedelta) -> timedelta:
@@ -34,10 +33,6 @@ class InvitationQuery(ListQuery):
         default=None, description="No step for that long (ISO 8601 duration) in a state that is not final."
     )
     sort: Literal["-created_at", "created_at"] = "-created_at"
-
-
-class ParkedQuery(ListQuery):
-    pass
 
 
 class Resend(Body):
@@ -101,34 +96,6 @@ class InvitationDetail(InvitationView):
     history: list[StepView]
 
 
-class ParkedView(BaseModel):
-    id: str
-    queue: str
-    routing_key: str
-    slug: str
-    reason: str
-    fingerprint: str
-    status: str
-    count: int
-    size: int
-    sha256: str
-    message_id: str | None
-    first_seen: Timestamp
-    last_seen: Timestamp
-
-
-class Header(BaseModel):
-    name: str
-    value: str
-
-
-class ParkedDetail(ParkedView):
-    content_type: str | None
-    exchange: str
-    headers: list[Header]
-    body: str = Field(description="The message as UTF-8, other bytes replaced; the first 64 KiB of an oversize one.")
-
-
 def invitation_fields(invitation: Invitation) -> dict[str, Any]:
     """The fields of `InvitationView`."""
     who = invitation.invitee
@@ -177,17 +144,6 @@ def step_view(step: Step) -> StepView:
         event_id=step.event_id,
         detail=dict(step.detail) if step.detail else None,
     )
-
-
-def parked_view(parked: Parked) -> ParkedView:
-    """One line of the parking place."""
-    return ParkedView.model_validate({"id": parked.id, **parked.fields})
-
-
-def parked_detail(parked: Parked) -> ParkedDetail:
-    """A parked message with its body."""
-    body: bytes = parked.fields["body"]
-    return ParkedDetail.model_validate({"id": parked.id, **parked.fields, "body": body.decode("utf-8", "replace")})
 
 
 def in_time(until: datetime, now: datetime) -> str | None:

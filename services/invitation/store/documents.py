@@ -40,6 +40,9 @@ _PLAIN = (
     "due_at",
     "reason",
     "announced",
+    "disarmed",
+    "rebuilt_to",
+    "began_at",
     "account_id",
     "credential",
     "correlation_id",
@@ -119,10 +122,9 @@ def steps_of(document: Mapping[str, Any]) -> list[Step]:
 
 
 def _fields(invitation: Invitation) -> Document:
-    """Everything but the arrays that only grow. What is None is left out, and so are the sparse indexes' entries."""
-    fields: Document = {
-        name: value for name in _PLAIN if (value := cast("object", getattr(invitation, name))) is not None
-    }
+    """Everything but the arrays that only grow. What is None or false is left out, and so are the indexes' entries."""
+    values = ((name, cast("object", getattr(invitation, name))) for name in _PLAIN)
+    fields: Document = {name: value for name, value in values if value is not None and value is not False}
     fields["state"] = invitation.state.value
     if invitation.lease is not None:
         fields["lease"] = {"owner": invitation.lease.owner, "until": invitation.lease.until}

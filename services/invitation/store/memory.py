@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from copy import copy
 from datetime import datetime
-from typing import Any
 
 from convive_contracts.events import CabinetState, DossierState
 from convive_kit.group_commit import DuplicateKey, VersionConflict
@@ -14,7 +13,7 @@ from convive_kit.outbox import OutboxEntry
 from invitation.lifecycle.invitation import Change, Invitation, Invitee, Step
 from invitation.lifecycle.states import FINAL
 from invitation.store.documents import KEPT_STEPS, entries, key_of
-from invitation.store.protocol import Filter, Names, Page, Parked
+from invitation.store.protocol import Filter, Names, Page
 
 Announce = Callable[[str, Sequence[OutboxEntry]], None]
 
@@ -27,7 +26,6 @@ class MemoryStore:
         self._invitations: dict[str, Invitation] = {}
         self._histories: dict[str, list[Step]] = {}
         self._names: dict[str, tuple[int, str, str | None]] = {}
-        self.parked_messages: dict[str, dict[str, Any]] = {}
 
     async def load(self, id: str) -> Invitation | None:
         await asyncio.sleep(0)
@@ -57,15 +55,17 @@ class MemoryStore:
         ]
         return [copy(i) for i in sorted(due, key=lambda i: i.due_at or now)[:limit]]
 
-    async def learn_cabinet(self, state: CabinetState, order: int) -> None:
-        self._learn(state.id, order, state.name, state.phone)
+    async def learn_cabinet(self, state: CabinetState, order: int) -> bool:
+        return self._learn(state.id, order, state.name, state.phone)
 
-    async def learn_dossier(self, state: DossierState, order: int) -> None:
-        self._learn(state.id, order, state.name, None)
+    async def learn_dossier(self, state: DossierState, order: int) -> bool:
+        return self._learn(state.id, order, state.name, None)
 
-    def _learn(self, id: str, order: int, name: str, phone: str | None) -> None:
-        if id not in self._names or self._names[id][0] < order:
+    def _learn(self, id: str, order: int, name: str, phone: str | None) -> bool:
+        newer = id not in self._names or self._names[id][0] < order
+        if newer:
             self._names[id] = (order, name, phone)
+        return newer
 
     async def names(self, invitee: Invitee) -> Names:
         _, cabinet, phone = self._names.get(invitee.cabinet_id, (0, invitee.cabinet_name, invitee.cabinet_phone))
@@ -85,17 +85,11 @@ class MemoryStore:
         items = [copy(i) for i in found[:limit]]
         return Page(items, key_of(items[-1]) if len(found) > limit else None)
 
-    async def parked(self, *, limit: int, after: tuple[datetime, str] | None = None) -> Sequence[Parked]:
-        found = sorted(
-            ((p["last_seen"], id) for id, p in self.parked_messages.items()),
-            reverse=True,
-        )
-        shown = [(seen, id) for seen, id in found if after is None or (seen, id) < after][:limit]
-        return [Parked(id, self.parked_messages[id]) for _, id in shown]
+    async def disarmed(self, limit: int) -> Sequence[str]:
+        return [i.id for i in self._invitations.values() if i.disarmed][:limit]
 
-    async def parked_message(self, id: str) -> Parked | None:
-        fields = self.parked_messages.get(id)
-        return None if fields is None else Parked(id, fields)
+    async def is_empty(self) -> bool:
+        return not self._invitations
 
 
 def _shows(which: Filter, invitation: Invitation) -> bool:

@@ -27,7 +27,8 @@ from invitation.store.documents import (
     to_document,
     to_update,
 )
-from invitation.store.protocol import Filter, Names, Page, Parked
+from invitation.store.protocol import Filter, Names, Page
+from invitation.store.replays import REPLAY_INDEXES, REPLAYS
 
 INVITATIONS = "invitations"
 PARKED = "parked"
@@ -47,25 +48,25 @@ INDEXES = (
     IndexModel(_by_creation("state"), name="list_state"),
     IndexModel(_by_creation("cabinet.id"), name="list_cabinet"),
     IndexModel(_by_creation("dossier.id"), name="list_dossier"),
+    IndexModel("disarmed", name="disarmed", partialFilterExpression={"disarmed": True}),
     IndexModel("member.id", name="member"),
     IndexModel("member.email_key", name="email"),
 )
-PARKED_INDEXES = (IndexModel([("last_seen", DESCENDING), ("_id", DESCENDING)], name="list"),)
 
 
 async def create_indexes(database: Database) -> None:
     """Make the indexes that are missing; safe to repeat, and from several processes at once."""
     async with database_call(60):
         await database[INVITATIONS].create_indexes(list(INDEXES))
-        await database[PARKED].create_indexes(list(PARKED_INDEXES))
+        await database[REPLAYS].create_indexes(list(REPLAY_INDEXES))
 
 
 class MongoStore:
-    """See `Store`. `announce` is handed the outbox entries of each save once it is committed."""
+    """See `Store`. `announce` is handed the outbox entries of each save once it is committed; without it nothing is
+    announced at all, for rebuilding what was announced long ago."""
 
-    def __init__(self, database: Database, commit: GroupCommit, announce: Announce) -> None:
+    def __init__(self, database: Database, commit: GroupCommit, announce: Announce | None) -> None:
         self._invitations = database[INVITATIONS]
-        self._parked = database[PARKED]
         self._commit = commit
         self._names = database[NAMES]
         self._reads = GroupRead(self._invitations, projection=WITHOUT_HISTORY)
@@ -77,13 +78,16 @@ class MongoStore:
         return None if document is None else from_document(document)
 
     async def save(self, change: Change) -> None:
-        context: Mapping[str, Any] = structlog.contextvars.get_contextvars()
-        outbox = entries(change, context.get("correlation_id") or change.after.correlation_id)
+        outbox: list[OutboxEntry] = []
+        if self._announce is not None:
+            context: Mapping[str, Any] = structlog.contextvars.get_contextvars()
+            outbox = entries(change, context.get("correlation_id") or change.after.correlation_id)
         if change.before is None:
             await self._commit.insert(to_document(change, outbox))
         else:
             await self._commit.save(change.after.id, change.seen, to_update(change, outbox))
-        self._announce(change.after.id, outbox)
+        if self._announce is not None:
+            self._announce(change.after.id, outbox)
 
     async def history(self, id: str) -> Sequence[Step]:
         async with database_call():
@@ -96,19 +100,21 @@ class MongoStore:
         async with database_call():
             return [from_document(document) async for document in found]
 
-    async def learn_cabinet(self, state: CabinetState, order: int) -> None:
-        await self._learn(state.id, order, {"name": state.name, "phone": state.phone})
+    async def learn_cabinet(self, state: CabinetState, order: int) -> bool:
+        return await self._learn(state.id, order, {"name": state.name, "phone": state.phone})
 
-    async def learn_dossier(self, state: DossierState, order: int) -> None:
-        await self._learn(state.id, order, {"name": state.name})
+    async def learn_dossier(self, state: DossierState, order: int) -> bool:
+        return await self._learn(state.id, order, {"name": state.name})
 
-    async def _learn(self, id: str, order: int, fields: Document) -> None:
+    async def _learn(self, id: str, order: int, fields: Document) -> bool:
         # An upsert that finds something newer misses and runs into its `_id`: then there is nothing to learn.
         with suppress(DuplicateKeyError):
             async with database_call():
                 await self._names.update_one(
                     {"_id": id, "order": {"$lt": order}}, {"$set": {**fields, "order": order}}, upsert=True
                 )
+            return True
+        return False
 
     async def names(self, invitee: Invitee) -> Names:
         # Asked for in the same moment, so they travel together.
@@ -142,19 +148,14 @@ class MongoStore:
         items = items[:limit]
         return Page(items, key_of(items[-1]) if more else None)
 
-    async def parked(self, *, limit: int, after: tuple[datetime, str] | None = None) -> Sequence[Parked]:
-        query: Document = {}
-        if after is not None:
-            seen, id = after
-            query = {"$or": [{"last_seen": {"$lt": seen}}, {"last_seen": seen, "_id": {"$lt": id}}]}
-        found = self._parked.find(query, {"body": 0}).sort([("last_seen", -1), ("_id", -1)]).limit(limit)
+    async def disarmed(self, limit: int) -> Sequence[str]:
+        found = self._invitations.find({"disarmed": True}, {"_id": 1}).limit(limit)
         async with database_call():
-            return [Parked(document.pop("_id"), document) async for document in found]
+            return [document["_id"] async for document in found]
 
-    async def parked_message(self, id: str) -> Parked | None:
+    async def is_empty(self) -> bool:
         async with database_call():
-            document = await self._parked.find_one({"_id": id})
-        return None if document is None else Parked(document.pop("_id"), document)
+            return await self._invitations.find_one({}, {"_id": 1}) is None
 
 
 def _query(which: Filter) -> Document:

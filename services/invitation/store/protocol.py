@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 from convive_contracts.events import CabinetState, DossierState
 from convive_kit.group_commit import DuplicateKey, VersionConflict
@@ -40,14 +40,6 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class Parked:
-    """A message that could not be handled, as kept."""
-
-    id: str
-    fields: dict[str, Any] = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
 class Names:
     """What the firm and the client file are called at present."""
 
@@ -79,12 +71,20 @@ class Store(Protocol):
         """Invitations of these channels at which something must happen, those longest due first."""
         ...
 
-    async def learn_cabinet(self, state: CabinetState, order: int) -> None:
-        """Keep what the directory says of a cabinet, unless something newer (by `order`) is kept already."""
+    async def disarmed(self, limit: int) -> Sequence[str]:
+        """Ids of invitations that a rebuild has not armed yet."""
         ...
 
-    async def learn_dossier(self, state: DossierState, order: int) -> None:
-        """Keep what the directory says of a dossier, unless something newer (by `order`) is kept already."""
+    async def is_empty(self) -> bool:
+        """Whether there is no invitation at all."""
+        ...
+
+    async def learn_cabinet(self, state: CabinetState, order: int) -> bool:
+        """Keep what the directory says of a cabinet, unless something as new (by `order`) is kept; True if kept."""
+        ...
+
+    async def learn_dossier(self, state: DossierState, order: int) -> bool:
+        """Keep what the directory says of a dossier, unless something as new (by `order`) is kept; True if kept."""
         ...
 
     async def names(self, invitee: Invitee) -> Names:
@@ -95,14 +95,6 @@ class Store(Protocol):
         self, which: Filter, *, limit: int, after: tuple[datetime, str] | None = None, newest_first: bool = True
     ) -> Page:
         """A page of invitations by creation time."""
-        ...
-
-    async def parked(self, *, limit: int, after: tuple[datetime, str] | None = None) -> Sequence[Parked]:
-        """Parked messages, last seen first, with everything but their bodies."""
-        ...
-
-    async def parked_message(self, id: str) -> Parked | None:
-        """One parked message with its body."""
         ...
 
 

@@ -6,7 +6,8 @@ from itertools import permutations
 
 import pytest
 
-from invitation.lifecycle.invitation import REMEMBERED_EVENTS, Channel, Invitation
+from invitation.lifecycle.draft import REMEMBERED_EVENTS
+from invitation.lifecycle.invitation import Channel, Invitation
 from invitation.lifecycle.states import State
 from tests.unit.lifecycle.making import (
     NOW,

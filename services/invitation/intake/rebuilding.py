@@ -1,0 +1,108 @@
+"""Folding the log into an empty database: the same decisions as intake, with nothing coming due and nothing announced.
+
+What this service itself once announced (`invitation.*`) carries the numbers that matter: state, link and send
+sequence, expiry, version. So old links work again, and what the log says was sent is not sent again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from convive_contracts.envelope import Event
+from convive_contracts.events import INVITATION_SOURCE, InvitationState
+from convive_kit.errors import Reject
+from invitation.intake.decisions import Decision, decisions
+from invitation.intake.events import Replayed, learn_names
+from invitation.lifecycle.invitation import Cause, Invitation
+from invitation.lifecycle.schedule import Policy
+from invitation.store.protocol import Decide, Store, decide_and_save, decide_or_begin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+_ARMED_AT_ONCE = 200
+
+
+class Rebuilding:
+    """One rebuild. `quiet` saves without announcing anything, `store` as always."""
+
+    def __init__(self, quiet: Store, store: Store, *, policy: Policy, now: Callable[[], datetime]) -> None:
+        self._quiet = quiet
+        self._store = store
+        self._policy = policy
+        self._now = now
+        self.unbuildable: set[str] = set()
+        """Invitations that the log tells of without their `user.created`."""
+
+    async def fold(self, events: Sequence[Event], mark: Replayed) -> list[str]:
+        """Fold events in; those of one invitation in order, others beside each other. Folding again changes nothing.
+        Returns for each what became of it: done, nothing_to_change, no_user_created, or why it was refused."""
+        lanes: dict[str, list[tuple[int, Event, Decision]]] = defaultdict(list)
+        outcomes = ["nothing_to_change"] * len(events)
+        for number, event in enumerate(events):
+            try:
+                if await learn_names(self._quiet, event) == "kept":
+                    outcomes[number] = "done"
+                for decision in self._decisions(event, mark):
+                    lanes[decision.invitation_id].append((number, event, decision))
+            except Reject as refused:
+                outcomes[number] = refused.slug
+        for lane in await asyncio.gather(*(self._fold_in_order(lane) for lane in lanes.values())):
+            for number, outcome in lane:
+                # An event about several invitations was done if it changed one of them.
+                if outcomes[number] != "done":
+                    outcomes[number] = outcome
+        return outcomes
+
+    async def arm(self, mark: Replayed) -> int:
+        """Let what is still due come due again; returns how many invitations were armed."""
+        armed = 0
+        while waiting := await self._store.disarmed(_ARMED_AT_ONCE):
+            await asyncio.gather(*(decide_and_save(self._store, id, self._armed(mark)) for id in waiting))
+            armed += len(waiting)
+        return armed
+
+    def _armed(self, mark: Replayed) -> Decide:
+        cause = Cause(self._now(), "system", detail=mark.detail())
+        return lambda invitation: invitation.armed(cause)
+
+    def _decisions(self, event: Event, mark: Replayed) -> list[Decision]:
+        if event.short_type in ("cabinet.updated", "dossier.updated"):
+            return []
+        # When it happened, not when it is folded in: expiries are counted from then.
+        cause = Cause(event.time, f"event:{event.source}", event.id, mark.detail())
+        fact = event.data
+        if isinstance(fact, InvitationState):
+            if event.source != INVITATION_SOURCE:
+                return []
+            return [Decision(fact.invitation_id, lambda i: i.restored(fact, replace(cause, event_id=None)))]
+        return decisions(event, cause, self._policy)
+
+    async def _fold_in_order(self, lane: list[tuple[int, Event, Decision]]) -> list[tuple[int, str]]:
+        outcomes: list[tuple[int, str]] = []
+        for number, event, decision in lane:
+            try:
+                outcomes.append((number, await self._fold_one(event, decision)))
+            except Reject as refused:
+                outcomes.append((number, refused.slug))
+        return outcomes
+
+    async def _fold_one(self, event: Event, decision: Decision) -> str:
+        id = decision.invitation_id
+        if decision.begins:
+            blank = Invitation.blank(id, event.source, event.time)
+            blank.disarmed = True
+            change = await decide_or_begin(self._quiet, lambda: blank, decision.decide)
+        else:
+            change = await decide_and_save(self._quiet, id, decision.decide)
+            if change is None and await self._quiet.load(id) is None:
+                self.unbuildable.add(id)
+                return "no_user_created"
+        if event.short_type == "user.created":
+            self.unbuildable.discard(id)
+        return "nothing_to_change" if change is None else "done"

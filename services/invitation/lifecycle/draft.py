@@ -1,0 +1,125 @@
+"""A change in the making: the machine is told what happens, and what it decides is written down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import copy
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from invitation.lifecycle.records import Cause, Fact, Step
+from invitation.lifecycle.schedule import Policy, next_due
+from invitation.lifecycle.states import State, Trigger, counts, fire, skipped
+
+if TYPE_CHECKING:
+    from invitation.lifecycle.invitation import Invitation
+
+REMEMBERED_EVENTS = 64
+"""How many ids of handled events an invitation remembers, so that each counts once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one save writes. `before` is None for a new invitation."""
+
+    before: Invitation | None
+    after: Invitation
+    steps: tuple[Step, ...]
+    facts: tuple[Fact, ...]
+
+    @property
+    def seen(self) -> int:
+        """The version that must still stand for this change to be carried out."""
+        return 0 if self.before is None else self.before.version
+
+
+@dataclass(slots=True)
+class Draft:
+    """A change in the making."""
+
+    before: Invitation
+    cause: Cause
+    after: Invitation = field(init=False)
+    steps: list[Step] = field(default_factory=list[Step])
+    entered: list[tuple[str, State]] = field(default_factory=list[tuple[str, State]])
+
+    def __post_init__(self) -> None:
+        self.after = copy(self.before)
+
+    def fire(self, trigger: Trigger, detail: Mapping[str, Any] | None = None) -> None:
+        """Have the machine decide, and note what it decided."""
+        start = self.after.state
+        told = counts(trigger, start)
+        end = fire(trigger, self.after)
+        self._step(trigger, start, end, detail)
+        if told:
+            fact = "extended" if trigger is Trigger.EXTENDED else end.value
+            if end is not State.PENDING or trigger is Trigger.EXTENDED:
+                self.entered.append((fact, end))
+
+    def jump(self, trigger: Trigger) -> None:
+        """As `fire`, for triggers that may jump ahead on the way in: what must have happened unseen is recorded."""
+        if counts(trigger, self.after.state):
+            end = State.PASSWORD_SET if trigger is Trigger.REDEEMED else State.ACTIVE
+            for from_, to in skipped(self.after.state, end):
+                self._step(trigger, from_, to, {"skipped": True})
+                self.entered.append((to.value, to))
+                self.after.state = to
+            self.fire(trigger)
+
+    def note(self, what: str, detail: Mapping[str, Any] | None = None) -> None:
+        """Keep in the history something that leaves the state alone."""
+        self._step(what, self.after.state, self.after.state, detail)
+
+    def next_link(self, policy: Policy) -> None:
+        """A new link supersedes the one before, and goes out with the next send."""
+        self.after.link_sequence += 1
+        self.after.expires_at = self.cause.at + policy.link_life
+        self.after.reason = None
+        self.next_send()
+
+    def end_links(self) -> None:
+        """Let no link made so far work any more, and make no new one."""
+        if self.after.link_sequence:
+            self.after.link_sequence += 1
+        self.after.expires_at = None
+
+    def next_send(self) -> None:
+        """A new message, due now."""
+        self.after.send_sequence += 1
+        self.after.attempt = 0
+        self.after.lease = None
+        self.after.send_at = self.cause.at
+
+    def stop_sending(self) -> None:
+        """Nothing more is to be sent; an attempt under way ends as history."""
+        self.after.lease = None
+        self.after.send_at = None
+
+    def done(self) -> Change:
+        after, before, cause = self.after, self.before, self.cause
+        after.version = before.version + max(1, len(self.entered))
+        after.updated_at = cause.at
+        after.due_at = (
+            None
+            if after.disarmed
+            else next_due(
+                state=after.state,
+                lease_until=after.lease.until if after.lease else None,
+                send_at=after.send_at,
+                expires_at=after.expires_at,
+            )
+        )
+        if cause.event_id is not None:
+            after.handled = (*before.handled, cause.event_id)[-REMEMBERED_EVENTS:]
+        # A tombstone of somebody nobody told us of has nothing to tell.
+        entered = self.entered if after.invitee is not None else []
+        facts = tuple(
+            Fact(name, state, before.version + number) for number, (name, state) in enumerate(entered, start=1)
+        )
+        return Change(before if before.version else None, after, tuple(self.steps), facts)
+
+    def _step(self, what: str, from_: State, to: State, detail: Mapping[str, Any] | None) -> None:
+        cause = self.cause
+        merged = {**(cause.detail or {}), **(detail or {})} or None
+        self.steps.append(Step(cause.at, str(what), from_, to, cause.actor, cause.event_id, merged))

@@ -1,0 +1,159 @@
+"""`/v1/replays`: have recorded events handled again, and watch it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import uuid4
+
+from aiohttp import web
+from pydantic import BaseModel, Field
+
+from convive_kit.cursors import decode_cursor, encode_cursor
+from convive_kit.event_log import EventLog
+from convive_kit.http import Body, ListOf, ListQuery, Timestamp, json_body, not_found, parse_query
+from convive_kit.routes import Route
+from invitation.ops.callers import CALLER
+from invitation.ops.filters import ReplayFilter
+from invitation.store.protocol import Store
+from invitation.store.replays import Replay, Replays
+
+
+class NewReplay(Body):
+    from_: Literal["log", "parked"] = Field(alias="from")
+    filter: ReplayFilter
+    dry_run: bool = Field(default=False, description="Count and show a sample; handle nothing.")
+    rate: Annotated[float, Field(gt=0, le=100_000)] | None = Field(default=None, description="Messages per second.")
+    reason: Annotated[str, Field(min_length=1, max_length=500)]
+
+
+class Begun(BaseModel):
+    id: str
+
+
+class ReplayView(BaseModel):
+    id: str
+    from_: Literal["log", "parked"] = Field(serialization_alias="from")
+    mode: Literal["replay", "rebuild"] = Field(
+        description="A replay from the log into a database without any invitation rebuilds it: nothing is sent again."
+    )
+    filter: dict[str, Any]
+    dry_run: bool
+    rate: float | None
+    reason: str
+    actor: str
+    status: Literal["running", "done", "aborted", "failed"]
+    matched: int
+    done: int
+    skipped: dict[str, int]
+    failed: int
+    armed: int
+    sample: list[dict[str, Any]]
+    error: str | None
+    created_at: Timestamp
+    finished_at: Timestamp | None
+
+
+class ReplayApi:
+    """Begins replays; the workers carry them out."""
+
+    def __init__(
+        self,
+        replays: Replays,
+        event_log: EventLog,
+        store: Store,
+        *,
+        now: Callable[[], datetime],
+        begun: Callable[[], None],
+    ) -> None:
+        """`begun` is called when there is a replay to carry out."""
+        self._replays = replays
+        self._log = event_log
+        self._store = store
+        self._now = now
+        self._begun = begun
+
+    def routes(self) -> list[Route]:
+        """The calls under `/v1/replays`."""
+        one = "/v1/replays/{id}"
+        return [
+            Route("POST", "/v1/replays", self._begin, "Handle recorded events again", body=NewReplay, response=Begun,
+                  status=202, auth="ops", problems=(503,)),
+            Route("GET", "/v1/replays", self._list, "Replays, newest first", query=ListQuery,
+                  response=ListOf[ReplayView], auth="ops"),
+            Route("GET", one, self._read, "How far it has come", response=ReplayView, auth="ops", problems=(404,)),
+            Route("POST", f"{one}/abort", self._abort, "Stop it; what is done stays done", response=ReplayView,
+                  status=202, auth="ops", problems=(404,)),
+        ]  # fmt: skip
+
+    async def _begin(self, request: web.Request) -> BaseModel:
+        """The set is frozen here: what is logged or parked later is not swept in."""
+        wanted = await json_body(request, NewReplay)
+        now = self._now()
+        from_log = wanted.from_ == "log"
+        replay = Replay(
+            id=str(uuid4()),
+            origin=wanted.from_,
+            filter=wanted.filter.model_dump(mode="json", exclude_defaults=True),
+            dry_run=wanted.dry_run,
+            rate=wanted.rate,
+            reason=wanted.reason,
+            actor=request[CALLER].actor,
+            created_at=now,
+            frozen_at=now,
+            rebuild=from_log and await self._store.is_empty(),
+            last_offset=await self._log.last_offset() if from_log else None,
+        )
+        await self._replays.begin(replay)
+        self._begun()
+        return Begun(id=replay.id)
+
+    async def _list(self, request: web.Request) -> BaseModel:
+        query = parse_query(request, ListQuery)
+        after = None
+        if query.cursor is not None:
+            moment, id = decode_cursor(query.cursor, datetime, str)
+            after = (moment, id)
+        found = await self._replays.list(limit=query.limit + 1, after=after)
+        shown = found[: query.limit]
+        more = len(found) > query.limit
+        return ListOf[ReplayView](
+            items=[_view(replay) for replay in shown],
+            next_cursor=encode_cursor(shown[-1].created_at, shown[-1].id) if more else None,
+        )
+
+    async def _read(self, request: web.Request) -> BaseModel:
+        replay = await self._replays.load(request.match_info["id"])
+        if replay is None:
+            raise not_found("replay")
+        return _view(replay)
+
+    async def _abort(self, request: web.Request) -> BaseModel:
+        replay = await self._replays.abort(request.match_info["id"], self._now())
+        if replay is None:
+            raise not_found("replay")
+        return _view(replay)
+
+
+def _view(replay: Replay) -> ReplayView:
+    return ReplayView(
+        id=replay.id,
+        from_=replay.origin,
+        mode="rebuild" if replay.rebuild else "replay",
+        filter=dict(replay.filter),
+        dry_run=replay.dry_run,
+        rate=replay.rate,
+        reason=replay.reason,
+        actor=replay.actor,
+        status=replay.status,
+        matched=replay.matched,
+        done=replay.done,
+        skipped=replay.skipped,
+        failed=replay.failed,
+        armed=replay.armed,
+        sample=replay.sample,
+        error=replay.error,
+        created_at=replay.created_at,
+        finished_at=replay.finished_at,
+    )

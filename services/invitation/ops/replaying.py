@@ -1,0 +1,283 @@
+"""Replay: recorded events handed to intake again, in-process.
+
+Never back through the exchange, where other teams would see them again and the log would grow. What is done stays
+done, so replaying the whole log into a healthy system changes nothing. Into an empty one it rebuilds: the log is
+folded with sending disarmed, then what is still due is armed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, cast
+
+from convive_contracts.envelope import Event, EventError, parse_event
+from convive_kit.bus import Incoming
+from convive_kit.errors import Reject, Retry
+from convive_kit.event_log import EventLog
+from convive_kit.group_commit import Conflict
+from convive_kit.logs import get_logger
+from convive_kit.parked import Parked, ParkedMessages
+from invitation.ops.filters import ReplayFilter
+from invitation.store.protocol import Store
+from invitation.store.replays import Replay, Replays
+
+if TYPE_CHECKING:
+    from invitation.intake.events import Intake, Replayed
+    from invitation.intake.rebuilding import Rebuilding
+
+log = get_logger(__name__)
+
+_AT_ONCE = 200
+"""Messages handled together, so that their saves travel in groups."""
+_SAMPLE = 10
+_LOOK_EVERY = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A message to replay; `position` is where the replay stands once it is done with."""
+
+    position: int | str
+    message: Incoming
+    event: Event | None
+    parked: Parked | None = None
+
+
+class Replayer:
+    """Carries out replays, one at a time."""
+
+    def __init__(
+        self,
+        replays: Replays,
+        parked: ParkedMessages,
+        event_log: EventLog,
+        store: Store,
+        intake: Intake,
+        rebuilding: Callable[[], Rebuilding],
+        *,
+        owner: str,
+        now: Callable[[], datetime],
+        marked: Callable[[Replay], Replayed],
+    ) -> None:
+        self._replays = replays
+        self._parked = parked
+        self._log = event_log
+        self._store = store
+        self._intake = intake
+        self._rebuilding = rebuilding
+        self._owner = owner
+        self._now = now
+        self._marked = marked
+        self._wake = asyncio.Event()
+
+    def wake(self) -> None:
+        """A replay was begun: look now."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Look for replays until cancelled; an outage is waited out and the replay goes on where it was."""
+        while True:
+            try:
+                replay = await self._replays.claim(self._owner, self._now())
+                if replay is not None:
+                    await self.carry_out(replay)
+                    continue
+            except Retry as away:
+                log.warning("replay.paused", cause=away.slug)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_EVERY):
+                    await self._wake.wait()
+            self._wake.clear()
+
+    async def carry_out(self, replay: Replay) -> None:
+        """Bring a claimed replay to its end. Raises `Retry` in an outage, having given it back."""
+        log.info("replay.begun", replay=replay.id, origin=replay.origin, rebuild=replay.rebuild)
+        try:
+            if replay.rebuild and not replay.dry_run:
+                finished = await self._rebuild(replay)
+            else:
+                finished = await self._replay(replay)
+        except Retry:
+            with suppress(Retry):
+                await self._replays.give_back(replay, self._owner)
+            raise
+        except Exception as error:
+            log.exception("replay.failed", replay=replay.id)
+            replay.status, replay.error = "failed", type(error).__name__
+            finished = True
+        if finished:
+            replay.status = "failed" if replay.status == "failed" else "done"
+            await self._replays.record(replay, self._owner, self._now())
+            log.info("replay.ended", replay=replay.id, matched=replay.matched, done=replay.done, failed=replay.failed)
+
+    # --- replaying into a system that has its state -------------------------------------------------------------------
+
+    async def _replay(self, replay: Replay) -> bool:
+        wanted = ReplayFilter.model_validate(dict(replay.filter))
+        mark = self._marked(replay)
+        began, before = time.monotonic(), replay.matched
+        async with aclosing(self._recorded(replay)) as recorded:
+            async for group in _groups(recorded, _size(replay.rate)):
+                matching = [one for one in group if await self._matches(wanted, one)]
+                replay.matched += len(matching)
+                if replay.dry_run:
+                    replay.sample += [_shown(one) for one in matching[: _SAMPLE - len(replay.sample)]]
+                else:
+                    outcomes = await asyncio.gather(*(self._again(one, mark) for one in matching))
+                    _count(replay, outcomes)
+                replay.position = group[-1].position
+                if not await self._replays.record(replay, self._owner, self._now()):
+                    return False
+                if replay.rate and not replay.dry_run:
+                    ahead = (replay.matched - before) / replay.rate - (time.monotonic() - began)
+                    await asyncio.sleep(max(ahead, 0))
+        return True
+
+    async def _again(self, one: Recorded, mark: Replayed) -> str:
+        """Handle one message again; returns what became of it."""
+        if one.parked is not None and not one.parked.is_whole:
+            return "not_whole"
+        try:
+            changed = await self._intake.handle(one.message, mark)
+        except (Reject, EventError, Conflict) as refused:
+            if one.parked is not None:
+                await self._parked.failed_again(one.parked.id, refused, self._now())
+                return "failed"
+            return refused.slug
+        if one.parked is not None:
+            await self._parked.replayed(one.parked.id, mark.by, mark.reason, self._now())
+        return "done" if changed else "nothing_to_change"
+
+    async def _matches(self, wanted: ReplayFilter, one: Recorded) -> bool:
+        if one.parked is not None and not wanted.matches_parked(one.parked):
+            return False
+        if not wanted.matches_event(one.event, in_time=one.parked is None):
+            return False
+        if not wanted.asks_for_a_place:
+            return True
+        if one.event is None:
+            return False
+        return wanted.matches_place(await self._place(one.event))
+
+    async def _place(self, event: Event) -> Mapping[str, str]:
+        """The cabinet, dossier and member an event concerns; what names only an invitation is looked up."""
+        data = cast("Any", event.data)
+        if hasattr(data, "invitation_id") and not hasattr(data, "cabinet_id"):
+            invitation = await self._store.load(data.invitation_id)
+            invitee = invitation.invitee if invitation else None
+            if invitee is None:
+                return {}
+            return {"cabinet": invitee.cabinet_id, "dossier": invitee.dossier_id, "member": invitee.member_id}
+        return place_of(event)
+
+    def _recorded(self, replay: Replay) -> AsyncGenerator[Recorded]:
+        if replay.origin == "parked":
+            return self._from_parked(replay)
+        return self._from_log(replay)
+
+    async def _from_parked(self, replay: Replay) -> AsyncGenerator[Recorded]:
+        after = cast("str | None", replay.position)
+        async for parked in self._parked.frozen(replay.frozen_at, after=after):
+            message = parked.message()
+            yield Recorded(parked.id, message, _event(message), parked)
+
+    async def _from_log(self, replay: Replay) -> AsyncGenerator[Recorded]:
+        if replay.last_offset is None:
+            return
+        start = cast("int | None", replay.position)
+        if start is not None and start >= replay.last_offset:
+            return
+        async with aclosing(self._log.read("first" if start is None else start + 1, replay.last_offset)) as events:
+            async for logged in events:
+                yield Recorded(logged.offset, logged.message, _event(logged.message))
+
+    # --- rebuilding into an empty one ------------------------------------------------------------------------------
+
+    async def _rebuild(self, replay: Replay) -> bool:
+        """Fold the frozen part of the log in, in order; a second pass takes up what was said of invitations before
+        their `user.created` (a directory that announced its state anew says so late); then arm."""
+        wanted = ReplayFilter.model_validate(dict(replay.filter))
+        rebuilding, mark = self._rebuilding(), self._marked(replay)
+        while replay.pass_number <= 2:
+            first = replay.pass_number == 1
+            rebuilding.unbuildable.clear()
+            async with aclosing(self._from_log(replay)) as recorded:
+                async for group in _groups(recorded, _AT_ONCE):
+                    matching = [one for one in group if await self._matches(wanted, one)]
+                    outcomes = await rebuilding.fold([one.event for one in matching if one.event is not None], mark)
+                    if first:
+                        replay.matched += len(matching)
+                        replay.position = group[-1].position
+                        _count(replay, [outcome for outcome in outcomes if outcome != "no_user_created"])
+                    else:
+                        _count(replay, [outcome for outcome in outcomes if outcome == "done"])
+                    if not await self._replays.record(replay, self._owner, self._now()):
+                        return False
+            replay.pass_number += 1
+            replay.position = None
+        replay.skipped["unbuildable"] = len(rebuilding.unbuildable)
+        replay.armed = await rebuilding.arm(mark)
+        return True
+
+
+def place_of(event: Event) -> dict[str, str]:
+    """The cabinet, dossier and member that an event names."""
+    data = cast("Any", event.data)
+    family = event.short_type.partition(".")[0]
+    if family == "user":
+        return {"cabinet": data.cabinet.id, "dossier": data.dossier.id, "member": data.member.id}
+    if family == "invitation":
+        return {"cabinet": data.cabinet_id, "dossier": data.dossier_id, "member": data.member_id}
+    if family == "dossier":
+        return {"cabinet": data.cabinet_id, "dossier": data.id}
+    return {"cabinet": data.id} if family == "cabinet" else {}
+
+
+def _event(message: Incoming) -> Event | None:
+    try:
+        return parse_event(message.body, content_type=message.content_type, headers=message.headers)
+    except EventError:
+        return None
+
+
+def _size(rate: float | None) -> int:
+    return _AT_ONCE if rate is None else max(1, min(_AT_ONCE, int(rate)))
+
+
+async def _groups(recorded: AsyncGenerator[Recorded], size: int) -> AsyncGenerator[list[Recorded]]:
+    group: list[Recorded] = []
+    async for one in recorded:
+        group.append(one)
+        if len(group) >= size:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _count(replay: Replay, outcomes: list[str]) -> None:
+    for outcome in outcomes:
+        if outcome == "done":
+            replay.done += 1
+        elif outcome == "failed":
+            replay.failed += 1
+        else:
+            replay.skipped[outcome] = replay.skipped.get(outcome, 0) + 1
+
+
+def _shown(one: Recorded) -> dict[str, Any]:
+    """A line of a dry run's sample: no personal data, ids are enough to look further."""
+    event = one.event
+    return {
+        "position": one.position,
+        "routing_key": one.message.routing_key,
+        "type": event.short_type if event else None,
+        "id": event.id if event else None,
+        "subject": event.subject if event else None,
+        "time": event.time if event else None,
+    }

@@ -1,0 +1,112 @@
+"""Reading the event log: a RabbitMQ stream, read over AMQP 0-9-1 from an offset, as often as one likes.
+
+Streams want a prefetch and manual acknowledgement, keep no position for their readers, and put the offset of each
+message into the header `x-stream-offset` (RabbitMQ documentation, "Streams").
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import aio_pika
+import aiormq
+from aio_pika.abc import AbstractIncomingMessage
+from aio_pika.exceptions import AMQPError
+
+from convive_contracts import topology
+from convive_kit.bus import BusAway, Incoming, incoming_from
+
+_OFFSET = "x-stream-offset"
+_PREFETCH = 500
+_SILENCE = 0.5
+_TIME_LIMIT = 15.0
+
+Start = int | datetime | Literal["first", "last"]
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """One event of the log, and where it stands."""
+
+    offset: int
+    message: Incoming
+
+
+class EventLog:
+    """The log of every event of the last thirty days."""
+
+    def __init__(self, url: str, *, stream: str = topology.LOG) -> None:
+        self._url = url
+        self._stream = stream
+
+    async def last_offset(self) -> int | None:
+        """The offset of the newest event at present, or None for an empty log. Raises `BusAway`."""
+        newest: int | None = None
+        async with self._consuming("last") as arriving, _outages():
+            # The last chunk comes as a whole; what is published meanwhile may be in it or not.
+            limit = _SILENCE * 4
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_SILENCE * 6):
+                    while True:
+                        async with asyncio.timeout(limit):
+                            message = await arriving.get()
+                        newest = _offset(message)
+                        await message.ack()
+                        limit = _SILENCE
+        return newest
+
+    async def read(self, start: Start, last: int) -> AsyncGenerator[Logged]:
+        """Events from `start` (an offset, or a time: then from the chunk that holds it) to the offset `last`, in order.
+
+        Raises `BusAway` when the broker stops answering: go on from the last offset seen.
+        """
+        async with self._consuming(start) as arriving:
+            while True:
+                async with _outages(), asyncio.timeout(_TIME_LIMIT):
+                    message = await arriving.get()
+                offset = _offset(message)
+                if offset > last:
+                    return
+                if not isinstance(start, int) or offset >= start:  # a chunk may begin before the offset asked for
+                    yield Logged(offset, incoming_from(self._stream, message))
+                async with _outages():
+                    await message.ack()
+                if offset == last:
+                    return
+
+    @asynccontextmanager
+    async def _consuming(self, start: Start) -> AsyncGenerator[asyncio.Queue[AbstractIncomingMessage]]:
+        arriving: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
+        async with _outages(), asyncio.timeout(_TIME_LIMIT):
+            connection = await aio_pika.connect(self._url, timeout=10, heartbeat=8)
+            channel = await connection.channel()
+            await channel.set_qos(prefetch_count=_PREFETCH)
+            queue = await channel.get_queue(self._stream, ensure=False)
+            arguments: dict[str, Any] = {_OFFSET: start}
+            await queue.consume(arriving.put, arguments=arguments)
+        try:
+            yield arriving
+        finally:
+            with suppress(TimeoutError, AMQPError, aiormq.exceptions.AMQPError, OSError, RuntimeError):
+                async with asyncio.timeout(3):
+                    await connection.close()
+
+
+def _offset(message: AbstractIncomingMessage) -> int:
+    offset = message.headers.get(_OFFSET)
+    if not isinstance(offset, int):
+        raise BusAway("The log's messages carry no offset.")
+    return offset
+
+
+@asynccontextmanager
+async def _outages() -> AsyncGenerator[None]:
+    try:
+        yield
+    except (TimeoutError, AMQPError, aiormq.exceptions.AMQPError, OSError, RuntimeError) as error:
+        raise BusAway from error

@@ -1,0 +1,180 @@
+"""Parked messages as operators deal with them: read, replayed, edited, discarded. Nothing of them is ever deleted."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, cast
+from uuid import uuid4
+
+from pymongo import IndexModel
+
+from convive_contracts.envelope import LARGEST_MESSAGE, EventError
+from convive_kit.bus import Incoming
+from convive_kit.errors import ConviveError
+from convive_kit.mongo import Collection, Document, aggregate, database_call
+
+Status = Literal["parked", "replayed", "edited", "discarded"]
+
+INDEXES = (
+    IndexModel([("status", 1), ("last_seen", -1), ("_id", -1)], name="list"),
+    IndexModel([("fingerprint", 1), ("status", 1), ("last_seen", -1), ("_id", -1)], name="group"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """A message that could not be handled, as kept. In lists its body is left out."""
+
+    id: str
+    fields: Document = field(repr=False)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of its body was kept: of an oversize one only the beginning is."""
+        return self.fields["size"] <= LARGEST_MESSAGE
+
+    def message(self) -> Incoming:
+        """The message as it came."""
+        kept = self.fields
+        return Incoming(
+            queue=kept["queue"],
+            routing_key=kept["routing_key"],
+            body=kept["body"],
+            content_type=kept.get("content_type"),
+            headers={header["name"]: header["value"] for header in kept.get("headers", ())},
+            message_id=kept.get("message_id"),
+            correlation_id=kept.get("correlation_id"),
+            exchange=kept.get("exchange", ""),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Parked messages that failed alike."""
+
+    fingerprint: str
+    slug: str
+    reason: str
+    messages: int
+    first_seen: datetime
+    last_seen: datetime
+
+
+class ParkedMessages:
+    """The parking place. Written by `convive_kit.parking`; every method raises `DatabaseAway` in an outage."""
+
+    def __init__(self, collection: Collection) -> None:
+        self._parked = collection
+
+    async def prepare(self) -> None:
+        """Make the indexes that are missing."""
+        async with database_call(60):
+            await self._parked.create_indexes(list(INDEXES))
+
+    async def latest(
+        self,
+        *,
+        limit: int,
+        after: tuple[datetime, str] | None = None,
+        status: Status = "parked",
+        fingerprints: Sequence[str] = (),
+    ) -> Sequence[Parked]:
+        """Without their bodies, the one seen last first."""
+        query: Document = {"status": status}
+        if fingerprints:
+            query["fingerprint"] = {"$in": list(fingerprints)}
+        if after is not None:
+            seen, id = after
+            query["last_seen"] = {"$lte": seen}
+            query["$or"] = [{"last_seen": {"$lt": seen}}, {"_id": {"$lt": id}}]
+        found = self._parked.find(query, {"body": 0}).sort([("last_seen", -1), ("_id", -1)]).limit(limit)
+        async with database_call():
+            return [Parked(document.pop("_id"), document) async for document in found]
+
+    async def groups(self) -> Sequence[Group]:
+        """What is parked now, by fingerprint, the group seen last first."""
+        pipeline: list[Document] = [
+            {"$match": {"status": "parked"}},
+            {"$sort": {"last_seen": -1}},
+            {
+                "$group": {
+                    "_id": "$fingerprint",
+                    "slug": {"$first": "$slug"},
+                    "reason": {"$first": "$reason"},
+                    "messages": {"$sum": 1},
+                    "first_seen": {"$min": "$first_seen"},
+                    "last_seen": {"$max": "$last_seen"},
+                }
+            },
+            {"$sort": {"last_seen": -1}},
+            {"$limit": 200},
+        ]
+        async with database_call():
+            found = await aggregate(self._parked, pipeline)
+        return [Group(fingerprint=group.pop("_id"), **group) for group in found]
+
+    async def one(self, id: str) -> Parked | None:
+        """One message with its body."""
+        async with database_call():
+            document = await self._parked.find_one({"_id": id})
+        return None if document is None else Parked(document.pop("_id"), document)
+
+    async def frozen(self, at: datetime, *, after: str | None) -> AsyncGenerator[Parked]:
+        """All that were parked at that moment and still are, by id, beginning behind `after`. What was parked later
+        is not swept in."""
+        while True:
+            query: Document = {"status": "parked", "first_seen": {"$lte": at}}
+            if after is not None:
+                query["_id"] = {"$gt": after}
+            async with database_call():
+                found = [document async for document in self._parked.find(query).sort("_id", 1).limit(200)]
+            for document in found:
+                after = cast("str", document["_id"])
+                yield Parked(document.pop("_id"), document)
+            if not found:
+                return
+
+    async def replayed(self, id: str, by: str, reason: str, at: datetime) -> None:
+        """It was handled at last."""
+        await self._set(id, {"status": "replayed", "settled": {"at": at, "by": by, "reason": reason}})
+
+    async def failed_again(self, id: str, error: Exception, at: datetime) -> None:
+        """It was tried again, in vain."""
+        slug = error.slug if isinstance(error, (ConviveError, EventError)) else "unexpected"
+        async with database_call():
+            await self._parked.update_one(
+                {"_id": id},
+                {"$set": {"last_seen": at, "slug": slug, "reason": str(error)[:2000]}, "$inc": {"count": 1}},
+            )
+
+    async def edited(self, original: Parked, body: bytes, content_type: str | None, by: str, at: datetime) -> str:
+        """Keep a corrected copy and tie the two together; the original stays as it came. Returns the copy's id."""
+        id = str(uuid4())
+        copy = {
+            **original.fields,
+            "_id": id,
+            "body": body,
+            "size": len(body),
+            "sha256": hashlib.sha256(body).hexdigest(),
+            "content_type": content_type or original.fields.get("content_type"),
+            "status": "parked",
+            "edited_from": original.id,
+            "first_seen": at,
+            "last_seen": at,
+            "count": 1,
+        }
+        async with database_call():
+            await self._parked.insert_one(copy)
+        await self._set(original.id, {"status": "edited", "edited_to": id, "settled": {"at": at, "by": by}})
+        return id
+
+    async def discarded(self, id: str, by: str, reason: str | None, at: datetime) -> None:
+        """Nobody wants it handled: it is kept, out of sight."""
+        await self._set(id, {"status": "discarded", "settled": {"at": at, "by": by, "reason": reason}})
+
+    async def _set(self, id: str, fields: Mapping[str, Any]) -> None:
+        async with database_call():
+            await self._parked.update_one({"_id": id}, {"$set": dict(fields)})

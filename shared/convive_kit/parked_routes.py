@@ -1,0 +1,264 @@
+"""The calls about parked messages, the same for one place or several: each service keeps its own, operators see all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Annotated, Any, Literal, Protocol
+
+from aiohttp import web
+from pydantic import BaseModel, BeforeValidator, Field
+
+from convive_contracts.envelope import LARGEST_MESSAGE, EventError
+from convive_kit.bus import Incoming
+from convive_kit.cursors import decode_cursor, encode_cursor
+from convive_kit.errors import Conflict, Reject
+from convive_kit.http import Body, ListOf, ListQuery, Problem, Timestamp, invalid, json_body, not_found, parse_query
+from convive_kit.parked import Group, Parked, ParkedMessages, Status
+from convive_kit.routes import Route
+
+Reason = Annotated[str, Field(min_length=1, max_length=500)]
+Key = tuple[datetime, str]
+
+
+class ParkedQuery(ListQuery):
+    status: Status = "parked"
+    fingerprint: list[Annotated[str, Field(max_length=200)]] = Field(default=[], description="Repeat it for OR.")
+    group_by: Literal["fingerprint"] | None = Field(default=None, description="Groups instead of messages.")
+
+
+class ParkedView(BaseModel):
+    id: str
+    queue: str
+    routing_key: str
+    slug: str
+    reason: str
+    fingerprint: str
+    status: Status
+    count: int
+    size: int
+    sha256: str
+    message_id: str | None = None
+    first_seen: Timestamp
+    last_seen: Timestamp
+    edited_from: str | None = None
+    edited_to: str | None = None
+
+
+class Header(BaseModel):
+    name: str
+    value: str
+
+
+class Settled(BaseModel):
+    at: Timestamp
+    by: str
+    reason: str | None = None
+
+
+def _as_text(body: object) -> object:
+    return body.decode("utf-8", "replace") if isinstance(body, bytes) else body
+
+
+class ParkedDetail(ParkedView):
+    content_type: str | None = None
+    exchange: str
+    headers: list[Header]
+    body: Annotated[str, BeforeValidator(_as_text)] = Field(
+        description="As UTF-8, other bytes replaced; the first 64 KiB of an oversize message."
+    )
+    settled: Settled | None = None
+
+
+class GroupView(BaseModel):
+    fingerprint: str
+    slug: str
+    reason: str
+    messages: int
+    first_seen: Timestamp
+    last_seen: Timestamp
+
+
+class Act(Body):
+    reason: Reason | None = None
+    by: Annotated[str, Field(max_length=200)] | None = Field(default=None, description="Who asked, between services.")
+
+
+class Edit(Act):
+    body: Annotated[str, Field(max_length=LARGEST_MESSAGE)]
+    content_type: Annotated[str, Field(max_length=200)] | None = None
+
+
+class Place(Protocol):
+    """Somewhere messages are parked. None everywhere means: not here."""
+
+    async def latest(self, query: ParkedQuery, after: Key | None, limit: int) -> Sequence[ParkedView]: ...
+
+    async def groups(self) -> Sequence[GroupView]: ...
+
+    async def one(self, id: str) -> ParkedDetail | None: ...
+
+    async def replay(self, id: str, act: Act) -> ParkedDetail | None: ...
+
+    async def edit(self, id: str, edit: Edit) -> ParkedDetail | None: ...
+
+    async def discard(self, id: str, act: Act) -> ParkedDetail | None: ...
+
+
+class OwnPlace:
+    """The messages this service has parked."""
+
+    def __init__(
+        self,
+        parked: ParkedMessages,
+        *,
+        handle: Callable[[Incoming, str, str], Awaitable[object]],
+        now: Callable[[], datetime],
+    ) -> None:
+        """`handle(message, by, reason)` handles a message again, in-process, and raises what handling raises."""
+        self._parked = parked
+        self._handle = handle
+        self._now = now
+
+    async def latest(self, query: ParkedQuery, after: Key | None, limit: int) -> Sequence[ParkedView]:
+        found = await self._parked.latest(limit=limit, after=after, status=query.status, fingerprints=query.fingerprint)
+        return [ParkedView.model_validate({"id": parked.id, **parked.fields}) for parked in found]
+
+    async def groups(self) -> Sequence[GroupView]:
+        return [_group(group) for group in await self._parked.groups()]
+
+    async def one(self, id: str) -> ParkedDetail | None:
+        parked = await self._parked.one(id)
+        return None if parked is None else _detail(parked)
+
+    async def replay(self, id: str, act: Act) -> ParkedDetail | None:
+        parked = await self._open(id)
+        if parked is None:
+            return None
+        if not parked.is_whole:
+            raise Problem(409, "not_whole", "Only the beginning of this message was kept: have it published again.")
+        by, reason = act.by or "", act.reason or ""
+        try:
+            await self._handle(parked.message(), by, reason)
+        except (Reject, EventError, Conflict) as refused:
+            await self._parked.failed_again(id, refused, self._now())
+            raise Problem(409, refused.slug, str(refused)) from None
+        await self._parked.replayed(id, by, reason, self._now())
+        return await self.one(id)
+
+    async def edit(self, id: str, edit: Edit) -> ParkedDetail | None:
+        parked = await self._open(id)
+        if parked is None:
+            return None
+        body = edit.body.encode("utf-8", "surrogatepass")
+        copy = await self._parked.edited(parked, body, edit.content_type, edit.by or "", self._now())
+        return await self.one(copy)
+
+    async def discard(self, id: str, act: Act) -> ParkedDetail | None:
+        if await self._open(id) is None:
+            return None
+        await self._parked.discarded(id, act.by or "", act.reason, self._now())
+        return await self.one(id)
+
+    async def _open(self, id: str) -> Parked | None:
+        parked = await self._parked.one(id)
+        if parked is not None and parked.fields["status"] != "parked":
+            status: str = parked.fields["status"]
+            raise Problem(409, "already_settled", f"This message was {status}.", status_of_message=status)
+        return parked
+
+
+class ParkedRoutes:
+    """Serves the parked messages of one place, or of several as one list."""
+
+    def __init__(
+        self, prefix: str, places: Sequence[Place], *, auth: str, by: Callable[[web.Request], str] | None = None
+    ) -> None:
+        """`by` tells who makes a call; without it the body's own `by` is believed."""
+        self._prefix = prefix
+        self._places = places
+        self._auth = auth
+        self._by = by
+
+    def routes(self) -> list[Route]:
+        """The calls under the prefix."""
+        one = f"{self._prefix}/{{id}}"
+
+        def route(method: str, path: str, handler: Any, summary: str, **more: Any) -> Route:
+            return Route(method, path, handler, summary, auth=self._auth, **more)
+
+        detail: dict[str, Any] = {"response": ParkedDetail, "problems": (404, 409)}
+        return [
+            route("GET", self._prefix, self._list, "Messages that could not be handled, the one seen last first",
+                  query=ParkedQuery, response=ListOf[ParkedView]),
+            route("GET", one, self._read, "One of them, as it came", **detail),
+            route("POST", f"{one}/replay", self._replay, "Handle it again", body=Act, **detail),
+            route("PUT", one, self._edit, "Park a corrected copy; the original is kept", body=Edit, **detail),
+            route("DELETE", one, self._discard, "Put it out of sight; it is kept", body=Act, **detail),
+        ]  # fmt: skip
+
+    async def _list(self, request: web.Request) -> BaseModel:
+        query = parse_query(request, ParkedQuery)
+        if query.group_by is not None:
+            groups = [group for place in await self._ask(lambda place: place.groups()) for group in place]
+            groups.sort(key=lambda group: group.last_seen, reverse=True)
+            return ListOf[GroupView](items=groups)
+        after: Key | None = None
+        if query.cursor is not None:
+            seen, id = decode_cursor(query.cursor, datetime, str)
+            after = (seen, id)
+        # One more than asked for tells whether the list goes on.
+        found = await self._ask(lambda place: place.latest(query, after, query.limit + 1))
+        merged = sorted((view for place in found for view in place), key=_key, reverse=True)
+        shown = merged[: query.limit]
+        more = len(merged) > query.limit
+        return ListOf[ParkedView](items=shown, next_cursor=encode_cursor(*_key(shown[-1])) if more else None)
+
+    async def _read(self, request: web.Request) -> BaseModel:
+        return await self._first(lambda place: place.one(request.match_info["id"]))
+
+    async def _replay(self, request: web.Request) -> BaseModel:
+        act = self._signed(request, await json_body(request, Act))
+        return await self._first(lambda place: place.replay(request.match_info["id"], act))
+
+    async def _edit(self, request: web.Request) -> BaseModel:
+        edit = self._signed(request, await json_body(request, Edit))
+        if not edit.body.strip():
+            raise invalid("body", "Give the whole message: to be rid of it, discard it.")
+        return await self._first(lambda place: place.edit(request.match_info["id"], edit))
+
+    async def _discard(self, request: web.Request) -> BaseModel:
+        act = self._signed(request, await json_body(request, Act))
+        return await self._first(lambda place: place.discard(request.match_info["id"], act))
+
+    def _signed(self, request: web.Request, act: Any) -> Any:
+        return act if self._by is None else act.model_copy(update={"by": self._by(request)})
+
+    async def _ask(self, question: Callable[[Place], Awaitable[Any]]) -> list[Any]:
+        return list(await asyncio.gather(*(question(place) for place in self._places)))
+
+    async def _first(self, question: Callable[[Place], Awaitable[ParkedDetail | None]]) -> ParkedDetail:
+        for place in self._places:
+            if (answer := await question(place)) is not None:
+                return answer
+        raise not_found("parked message")
+
+
+def _key(view: ParkedView) -> Key:
+    return view.last_seen, view.id
+
+
+def _detail(parked: Parked) -> ParkedDetail:
+    return ParkedDetail.model_validate({"id": parked.id, **parked.fields})
+
+
+def _group(group: Group) -> GroupView:
+    return GroupView(
+        fingerprint=group.fingerprint,
+        slug=group.slug,
+        reason=group.reason,
+        messages=group.messages,
+        first_seen=group.first_seen,
+        last_seen=group.last_seen,
+    )
