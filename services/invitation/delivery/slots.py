@@ -216,4 +216,13 @@ class Delivery:
                 log.warning("delivery.outcome_waits", invitation=invitation.id, cause=away.slug)
                 await asyncio.sleep(1.0)
                 continue
+            if change is not None:
+                log.info(
+                    "delivery.attempted",
+                    invitation=invitation.id,
+                    channel=invitation.channel,
+                    send=invitation.send_sequence,
+                    attempt=invitation.attempt,
+                    state=change.after.state.value,
+                )
             return
