@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import Any, ClassVar, cast
 
 import aiohttp
+import structlog
 
 from convive_kit.errors import Retry
 from convive_kit.http import Problem
@@ -146,6 +147,9 @@ class Directory:
     ) -> tuple[int, dict[str, Any]]:
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_TIME_LIMIT))
+        # So that what the directory does and tells on behalf of a request is found by that request's id.
+        request_id: str | None = structlog.contextvars.get_contextvars().get("request_id")
+        headers = {**headers, "X-Request-ID": request_id} if request_id else headers
         try:
             async with self._session.request(
                 method, self._url + path, headers=headers, params=query, json=body, allow_redirects=False

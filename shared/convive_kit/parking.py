@@ -22,6 +22,8 @@ log = structlog.stdlib.get_logger(__name__)
 KEPT_OF_OVERSIZE = 64 * 1024
 """Bytes kept of a message over the limit; its size and SHA-256 tell the rest."""
 _LARGEST_HEADER = 4 * 1024
+# What the broker adds on the way; it differs between two deliveries of one message.
+_OF_THE_BROKER = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count")
 _MOST_HEADERS = 64
 
 
@@ -48,22 +50,22 @@ class Parking:
         now = self._now()
         digest = hashlib.sha256(message.body).hexdigest()
         slug = error.slug if isinstance(error, (ConviveError, EventError)) else "unexpected"
-        id = str(uuid5(NAMESPACE_OID, f"{message.queue}\n{message.routing_key}\n{slug}\n{digest}"))
+        id = _identity(message, slug, digest)
         oversize = len(message.body) > LARGEST_MESSAGE
         kept: dict[str, Any] = {
             "queue": message.queue,
             "exchange": message.exchange,
-            "routing_key": message.routing_key,
-            "content_type": message.content_type,
-            "message_id": message.message_id,
-            "correlation_id": message.correlation_id,
+            "routing_key": _text(message.routing_key),
+            "content_type": _text_or_none(message.content_type),
+            "message_id": _text_or_none(message.message_id),
+            "correlation_id": _text_or_none(message.correlation_id),
             "headers": _storable(message.headers),
             "body": message.body[:KEPT_OF_OVERSIZE] if oversize else message.body,
             "size": len(message.body),
             "sha256": digest,
             "step": self._step,
             "slug": slug,
-            "reason": (str(error) or (type(error).__doc__ or "").strip())[:2000],
+            "reason": _text(str(error) or (type(error).__doc__ or "").strip())[:2000],
             "fingerprint": f"{self._step}:{slug}",
             "first_seen": now,
         }
@@ -80,14 +82,31 @@ class Parking:
         await self.park(message, DeadLettered() if dead else Unroutable(message.routing_key))
 
 
+def _identity(message: Incoming, slug: str, digest: str) -> str:
+    """The id of a message's record. Headers count: in binary mode they say what the event is, and two events may well
+    have the same data."""
+    headers = sorted(
+        f"{_text(name)}={_text(value)}"
+        for name, value in message.headers.items()
+        if not str(name).startswith(_OF_THE_BROKER)
+    )
+    parts = [message.queue, _text(message.routing_key), slug, digest, _text(message.content_type or ""), *headers]
+    return str(uuid5(NAMESPACE_OID, "\n".join(parts)))
+
+
 def _storable(headers: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Headers as a list of name and text: foreign names may hold dots and dollars, foreign values anything."""
     return [
-        {"name": str(name)[:200], "value": _text(value)[:_LARGEST_HEADER]}
+        {"name": _text(name)[:200], "value": _text(value)[:_LARGEST_HEADER]}
         for name, value in list(headers.items())[:_MOST_HEADERS]
     ]
 
 
 def _text(value: Any) -> str:
+    """Anything as text that can be stored: halves of surrogate pairs cannot."""
     text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(cast("object", value))
     return text.encode("utf-8", "replace").decode()
+
+
+def _text_or_none(value: str | None) -> str | None:
+    return None if value is None else _text(value)

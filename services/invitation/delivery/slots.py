@@ -19,7 +19,7 @@ from convive_kit.errors import Retry
 from convive_kit.group_commit import VersionConflict
 from invitation.delivery.breaker import Breaker
 from invitation.delivery.channels import Channel, NotTaken, ProviderAway, RefusedForGood
-from invitation.lifecycle.invitation import Cause, Change, Invitation
+from invitation.lifecycle.invitation import Cause, Change, Invitation, Lease
 from invitation.lifecycle.schedule import Policy
 from invitation.store.protocol import Decide, Store, decide_and_save
 
@@ -87,13 +87,19 @@ class Delivery:
         return True
 
     def give_back(self, channel: str) -> None:
-        """Free a place: its message is decided, or was not needed after all."""
-        breaker = self._breakers.get(channel)
-        if breaker is not None:
-            breaker.left()
+        """Free a place whose message was not tried after all."""
+        self._not_tried(channel)
+        self._free()
+
+    def _free(self) -> None:
         self._taken -= 1
         if self.room >= self.slots:
             self._room.set()
+
+    def _not_tried(self, channel: str) -> None:
+        breaker = self._breakers.get(channel)
+        if breaker is not None:
+            breaker.left()
 
     async def wait_for_room(self) -> None:
         """Return when there is room for at least as many as there are slots."""
@@ -131,7 +137,7 @@ class Delivery:
                 # The lease brings it back; the slot must not be lost.
                 log.exception("delivery.failed", invitation=invitation.id)
             finally:
-                self.give_back(invitation.channel)
+                self._free()
             if not self._queue:
                 return
             invitation = self._queue.popleft()
@@ -140,12 +146,14 @@ class Delivery:
         now = self._now()
         lease = invitation.lease
         if lease is None or lease.until - now < self._policy.attempt_deadline:
-            return  # it has waited too long for its turn: an attempt now could outlast the lease
+            # It has waited too long for its turn: an attempt now could outlast the lease.
+            self._not_tried(invitation.channel)
+            return
         with structlog.contextvars.bound_contextvars(correlation_id=invitation.correlation_id):
-            decide = await self._attempt(invitation, now)
+            decide = await self._attempt(invitation, lease, now)
             await self._save(invitation, decide)
 
-    async def _attempt(self, invitation: Invitation, now: datetime) -> Decide:
+    async def _attempt(self, invitation: Invitation, lease: Lease, now: datetime) -> Decide:
         """Try once; returns what to decide about the outcome."""
         send = (invitation.send_sequence, invitation.attempt)
         channel = self._channels.get(invitation.channel)
@@ -160,7 +168,13 @@ class Delivery:
             outcome = "provider_away"
             log.warning("delivery.provider_away", channel=invitation.channel, reason=str(away))
             self._breaker_done(invitation.channel, answered=False)
-            return self._release(send, invitation.channel)
+            return self._release(send, lease, invitation.channel)
+        except Retry as away:
+            # Something of ours is away, such as the database: neither the message nor the provider is at fault.
+            outcome = "not_tried"
+            log.warning("delivery.not_tried", invitation=invitation.id, cause=away.slug)
+            self._not_tried(invitation.channel)
+            return self._release(send, lease, invitation.channel)
         except TimeoutError:
             # Perhaps this message, perhaps the provider: the attempt counts, and so does the silence.
             outcome = "timeout"
@@ -171,6 +185,12 @@ class Delivery:
             outcome = "refused_for_good" if for_good else "refused_for_now"
             self._breaker_done(invitation.channel, answered=True)
             return self._refusal(send, str(refused), for_good=for_good)
+        except Exception:
+            # A bug of ours. It counts as an attempt, so that it ends as failed, in sight of the firm, and not never.
+            outcome = "internal_error"
+            log.exception("delivery.failed", invitation=invitation.id)
+            self._not_tried(invitation.channel)
+            return self._refusal(send, "internal_error", for_good=False)
         finally:
             self._observe(invitation.channel, outcome, time.perf_counter() - started)
         self._breaker_done(invitation.channel, answered=True)
@@ -181,12 +201,12 @@ class Delivery:
         cause = Cause(self._now(), _PROVIDER)
         return lambda current: current.refused(send, reason, cause, self._policy, for_good=for_good)
 
-    def _release(self, send: tuple[int, int], channel: str) -> Decide:
+    def _release(self, send: tuple[int, int], lease: Lease, channel: str) -> Decide:
         now = self._now()
         # Spread: what was released together does not come back together.
         pause = max(self._breakers[channel].opens_in, 0.5) * random.uniform(1.0, 2.0)  # noqa: S311 (not for secrets)
         cause = Cause(now, _PROVIDER)
-        return lambda current: current.released(send, now + timedelta(seconds=pause), cause)
+        return lambda current: current.released(send, lease, now + timedelta(seconds=pause), cause)
 
     def _breaker_done(self, channel: str, *, answered: bool) -> None:
         breaker = self._breakers.get(channel)
@@ -216,4 +236,13 @@ class Delivery:
                 log.warning("delivery.outcome_waits", invitation=invitation.id, cause=away.slug)
                 await asyncio.sleep(1.0)
                 continue
+            if change is not None:
+                log.info(
+                    "delivery.attempted",
+                    invitation=invitation.id,
+                    channel=invitation.channel,
+                    send=invitation.send_sequence,
+                    attempt=invitation.attempt,
+                    state=change.after.state.value,
+                )
             return

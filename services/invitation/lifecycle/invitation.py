@@ -182,9 +182,10 @@ class Invitation:
             draft.note("deferred", {"reason": reason, "attempt": self.attempt})
         return draft.done()
 
-    def released(self, send: tuple[int, int], until: datetime, cause: Cause) -> Change | None:
-        """Give the claim back without an attempt, because the provider is away; the attempt does not count."""
-        if send != (self.send_sequence, self.attempt) or self.lease is None:
+    def released(self, send: tuple[int, int], lease: Lease, until: datetime, cause: Cause) -> Change | None:
+        """Give the claim back without an attempt, because the provider is away; the attempt does not count. Its number
+        is given again, so it takes the lease besides to tell this claim from the next."""
+        if send != (self.send_sequence, self.attempt) or self.lease != lease:
             return None
         draft = Draft(self, cause)
         draft.after.lease = None

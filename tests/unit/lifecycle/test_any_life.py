@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from invitation.lifecycle.facts import announcements
-from invitation.lifecycle.invitation import Cause, Change, Invitation, Told
+from invitation.lifecycle.invitation import Cause, Change, Invitation, Lease, Told
 from invitation.lifecycle.schedule import LINK_IS_ALIVE
 from invitation.lifecycle.states import TABLE, State
 from tests.unit.lifecycle.making import NOW, POLICY, a_blank, an_invitee
 
 ALLOWED = {(state, row.to or state) for row in TABLE for state in row.from_}
-# A claim that has not been given back yet, by its send and attempt.
-Send = tuple[int, int]
+# A claim that has not been given back yet: its send, attempt and lease.
+Claim = tuple[int, int, Lease]
 
 
 class AnyLife(RuleBasedStateMachine):
@@ -29,7 +29,7 @@ class AnyLife(RuleBasedStateMachine):
         self.invitation: Invitation = a_blank()
         self.sequence = 0
         self.ids = count(1)
-        self.handed_out: list[Send] = []
+        self.handed_out: list[Claim] = []
         self.dead_links: set[int] = set()
         self.handled: list[str] = []
 
@@ -121,7 +121,8 @@ class AnyLife(RuleBasedStateMachine):
             return
         if invitation.wants_sending(self.now):
             self.save(invitation.claimed(owner, self.now, POLICY))
-            self.handed_out.append((self.invitation.send_sequence, self.invitation.attempt))
+            assert self.invitation.lease is not None
+            self.handed_out.append((self.invitation.send_sequence, self.invitation.attempt, self.invitation.lease))
         else:
             self.save(invitation.came_due(self.cause()))
         due = self.invitation.due_at
@@ -130,13 +131,14 @@ class AnyLife(RuleBasedStateMachine):
     @precondition(lambda self: self.handed_out)
     @rule(data=st.data(), outcome=st.sampled_from(["accepted", "for now", "for good", "released"]))
     def an_attempt_ends(self, data: st.DataObject, outcome: str) -> None:
-        send = data.draw(st.sampled_from(self.handed_out))
-        self.handed_out.remove(send)
+        claim = data.draw(st.sampled_from(self.handed_out))
+        self.handed_out.remove(claim)
+        send, lease = claim[:2], claim[2]
         before = self.invitation
         if outcome == "accepted":
             self.save(before.accepted(send[0], self.cause()))
         elif outcome == "released":
-            self.save(before.released(send, self.now + timedelta(seconds=5), self.cause()))
+            self.save(before.released(send, lease, self.now + timedelta(seconds=5), self.cause()))
         else:
             self.save(before.refused(send, outcome, self.cause(), POLICY, for_good=outcome == "for good"))
         if send[0] != before.send_sequence:

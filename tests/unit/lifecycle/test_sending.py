@@ -30,6 +30,11 @@ def refused(invitation, *, send=None, reason="451 later", at=NOW, for_good=False
     return invitation.refused(send, reason, a_cause(at), policy, for_good=for_good)
 
 
+def the_lease(invitation) -> Lease:
+    assert invitation.lease is not None
+    return invitation.lease
+
+
 def test_a_claim_holds_the_send_until_the_lease_ends() -> None:
     invitation = a_claimed("worker-1")
 
@@ -167,7 +172,7 @@ def test_a_deferral_leaves_no_reason_once_the_send_was_taken() -> None:
 def test_a_released_claim_does_not_count_as_an_attempt() -> None:
     invitation = a_claimed()
 
-    after = done(invitation.released((1, 1), later(seconds=5), a_cause()))
+    after = done(invitation.released((1, 1), the_lease(invitation), later(seconds=5), a_cause()))
 
     assert (after.attempt, after.lease, after.due_at) == (0, None, later(seconds=5))
 
@@ -176,7 +181,16 @@ def test_a_claim_that_somebody_else_holds_by_now_is_not_released() -> None:
     first = a_claimed("worker-1")
     second = first.claimed("worker-2", later(seconds=61), POLICY).after
 
-    assert second.released((1, first.attempt), later(seconds=62), a_cause()) is None
+    assert second.released((1, first.attempt), the_lease(first), later(seconds=62), a_cause()) is None
+
+
+def test_a_release_told_again_does_not_release_the_next_claim_of_the_same_number() -> None:
+    first = a_claimed("worker-1")
+    released = done(first.released((1, 1), the_lease(first), NOW, a_cause()))
+    second = released.claimed("worker-2", NOW, POLICY).after
+
+    assert (second.send_sequence, second.attempt) == (1, 1)
+    assert second.released((1, 1), the_lease(first), later(seconds=1), a_cause()) is None
 
 
 def test_a_link_whose_life_is_over_expires_instead_of_being_sent() -> None:

@@ -1,0 +1,1 @@
+"""Where speed is known: `python -m tests.bench`, called by `make bench`."""

@@ -1,0 +1,222 @@
+"""The floor: the product's calls to broker, database and mail server, raw and in groups, with nothing decided between.
+
+It reads no event, decides nothing and looks nothing up: documents, updates, events and mails are made once, by the
+product's own code, and only their ids differ. What remains is what any program must do that makes the same calls with
+the same clients. `python -m tests.bench.peers.raw_floor`, with the product's environment variables.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any, Generic, TypeVar, cast
+
+import aio_pika
+import aiosmtplib
+import uvloop
+from aio_pika.abc import AbstractIncomingMessage
+from pymongo import InsertOne, UpdateOne
+
+from convive_contracts import topology
+from convive_contracts.envelope import STRUCTURED, parse_event
+from convive_kit.mongo import close_client, open_client
+from invitation.delivery.mail import Letter, MailRenderer
+from invitation.intake.events import Intake
+from invitation.lifecycle.invitation import Cause, Change, Invitation
+from invitation.lifecycle.schedule import Policy
+from invitation.store.documents import entries, to_document, to_update
+from invitation.store.mongo import INDEXES, INVITATIONS
+from tests.bench.samples import people_added
+
+CONNECTIONS = int(os.environ.get("BENCH_CONNECTIONS", "32"))
+PREFETCH = int(os.environ.get("BENCH_PREFETCH", "500"))
+DRIVER = cast("Any", os.environ.get("BENCH_DRIVER", "motor"))
+LARGEST_GROUP = 500
+
+Item = TypeVar("Item")
+
+
+class Group(Generic[Item]):
+    """Takes one by one, hands over all that came since the group before."""
+
+    def __init__(self, work: Callable[[list[Item]], Awaitable[None]]) -> None:
+        self._work = work
+        self._waiting: list[Item] = []
+        self._some = asyncio.Event()
+
+    def put(self, item: Item) -> None:
+        self._waiting.append(item)
+        self._some.set()
+
+    async def run(self) -> None:
+        while True:
+            await self._some.wait()
+            group, self._waiting = self._waiting[:LARGEST_GROUP], self._waiting[LARGEST_GROUP:]
+            if not self._waiting:
+                self._some.clear()
+            await self._work(group)
+
+
+class Prepared:
+    """What is written, published and mailed, made once by the product's code from a sample event."""
+
+    def __init__(self) -> None:
+        created, sent, outbox = _two_saves()
+        self.document = to_document(created, [])
+        self.update = to_update(sent, cast("Any", outbox))
+        self.event = outbox[0]["body"]
+        invitee = created.after.invitee
+        assert invitee is not None
+        assert created.after.expires_at is not None
+        letter = Letter(
+            invitation_id=created.after.id,
+            send_sequence=1,
+            locale=invitee.locale,
+            first_name=invitee.first_name,
+            last_name=invitee.last_name,
+            to=invitee.email,
+            cabinet_name=invitee.cabinet_name,
+            cabinet_phone=invitee.cabinet_phone,
+            dossier_name=invitee.dossier_name,
+            role=invitee.role,
+            own_expense_reports=invitee.own_expense_reports,
+            link=f"https://convive.example/i/{'x' * 70}",
+            expires_at=created.after.expires_at,
+            time_zone=invitee.time_zone,
+            invited_by=None,
+        )
+        self.mail = MailRenderer("noreply@convive.example").render(letter, datetime.now(UTC))
+
+    def insert(self, id: str, number: int) -> InsertOne[dict[str, Any]]:
+        member = self.document["member"] | {"id": id, "email_key": f"person.{number}@example.com"}
+        return InsertOne({**self.document, "_id": id, "member": member})
+
+    def sent(self, id: str) -> UpdateOne:
+        push = self.update["$push"]
+        entry = {**push["outbox"]["$each"][0], "id": id}
+        return UpdateOne(
+            {"_id": id, "version": 1}, {**self.update, "$push": {**push, "outbox": {"$each": [entry]}}}, upsert=True
+        )
+
+
+def _two_saves() -> tuple[Change, Change, list[Any]]:
+    sample = next(people_added(1))
+    event = parse_event(sample.body, content_type=STRUCTURED)
+    made: list[Change] = []
+
+    class Remember:
+        async def save(self, change: Change) -> None:
+            made.append(change)
+
+    class Nobody:
+        owner = "bench"
+
+        def reserve(self, _channel: str) -> bool:
+            return False
+
+    now = datetime.now(UTC)
+    intake = Intake(
+        cast("Any", Remember()), cast("Any", Nobody()), policy=Policy(), now=lambda: now, due_changed=lambda: None
+    )
+    _complete(intake._user_created(event))  # pyright: ignore[reportPrivateUsage]
+    created = made[0]
+    waiting: Invitation = created.after
+    sent = waiting.accepted(1, Cause(now, "provider", detail={"send": 1, "reply": "2.0.0 Ok"}))
+    return created, sent, list(entries(sent, event.correlation_id))
+
+
+def _complete(work: Any) -> None:
+    try:
+        work.send(None)
+    except StopIteration:
+        return
+    raise AssertionError("it was not expected to wait")
+
+
+async def main() -> None:
+    prepared = Prepared()
+    client = open_client(os.environ["CONVIVE_MONGO_URL"], driver=DRIVER)
+    invitations = client[os.environ["CONVIVE_INVITATION_DATABASE"]][INVITATIONS]
+    await invitations.create_indexes(list(INDEXES))
+    connection = await aio_pika.connect(os.environ["CONVIVE_AMQP_URL"])
+    publishing = await connection.channel(publisher_confirms=True, on_return_raises=True)
+    exchange = await publishing.get_exchange(topology.EXCHANGE, ensure=False)
+    consuming = await connection.channel()
+    await consuming.set_qos(prefetch_count=PREFETCH)
+    mails: asyncio.Queue[str] = asyncio.Queue()
+    tasks: set[asyncio.Task[None]] = set()
+    number = 0
+
+    async def insert(messages: list[AbstractIncomingMessage]) -> None:
+        nonlocal number
+        ids = [(message.message_id or "")[:36] for message in messages]
+        operations = [prepared.insert(id, number + place) for place, id in enumerate(ids)]
+        number += len(ids)
+        await invitations.bulk_write(operations, ordered=False)
+        await messages[-1].ack(multiple=True)
+        for id in ids:
+            mails.put_nowait(id)
+
+    async def mail(smtp: aiosmtplib.SMTP) -> None:
+        await smtp.connect()
+        while True:
+            id = await mails.get()
+            await smtp.sendmail(
+                "noreply@convive.example", ["person@example.com"], prepared.mail, mail_options=["BODY=8BITMIME"]
+            )
+            updates.put(id)
+
+    async def update(ids: list[str]) -> None:
+        await invitations.bulk_write([prepared.sent(id) for id in ids], ordered=False)
+        for id in ids:
+            task = asyncio.create_task(publish(id))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+
+    async def publish(id: str) -> None:
+        message = aio_pika.Message(
+            prepared.event,
+            content_type=STRUCTURED,
+            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+            message_id=id,
+        )
+        await exchange.publish(message, "invitation.sent", mandatory=True)
+        pulls.put(id)
+
+    async def pull(ids: list[str]) -> None:
+        await invitations.bulk_write(
+            [UpdateOne({"_id": id}, {"$pull": {"outbox": {"id": {"$in": [id]}}}}) for id in ids], ordered=False
+        )
+
+    inserts, updates, pulls = Group(insert), Group(update), Group(pull)
+
+    async def receive(message: AbstractIncomingMessage) -> None:
+        inserts.put(message)
+
+    queue = await consuming.get_queue(topology.INVITATION_EVENTS, ensure=False)
+    host, port = os.environ["CONVIVE_SMTP_HOST"], int(os.environ["CONVIVE_SMTP_PORT"])
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    loops = [
+        *(asyncio.create_task(group.run()) for group in (inserts, updates, pulls)),
+        *(
+            asyncio.create_task(mail(aiosmtplib.SMTP(hostname=host, port=port, start_tls=False)))
+            for _ in range(CONNECTIONS)
+        ),
+    ]
+    await queue.consume(receive)
+    ended = asyncio.create_task(stop.wait())
+    done, _ = await asyncio.wait([ended, *loops], return_when=asyncio.FIRST_COMPLETED)
+    for task in [ended, *loops]:
+        task.cancel()
+    await close_client(client)
+    await connection.close()
+    for task in done - {ended}:
+        task.result()  # a loop that ended has failed
+
+
+if __name__ == "__main__":
+    uvloop.run(main())

@@ -1,0 +1,179 @@
+"""What was measured, as text: printed, and kept in docs/benchmarks.json and docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Iterable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tests.bench import memory, round_trips, sent, sink, startup
+
+Lines = list[str]
+_PACKAGES = ("aio-pika", "aiosmtplib", "faststream", "motor", "pydantic", "pymongo", "uvloop")
+
+
+# --- one chapter per case -----------------------------------------------------------------------------------------
+
+
+def sent_chapter(runs: Sequence[sent.Run]) -> Lines:
+    """Ratios first, then the rates behind them."""
+    lines = ["| Convive, as a multiple of | median | lowest to highest | bar | |", "| --- | --- | --- | --- | --- |"]
+    for to, bar in ((sent.PEER, 6.0), (sent.FLOOR, 0.7)):
+        if sent.of(runs, to) and sent.of(runs, sent.PRODUCT):
+            value, low, high = sent.middle(sent.ratios(runs, to))
+            lines.append(f"| {to} | {value:.2f} × | {low:.2f} to {high:.2f} | ≥ {bar:g} × | {_verdict(value >= bar)} |")
+    lines += [
+        "",
+        "| contender | per second | from … to | 10 % to 90 % | own CPU each | broker | database | sink | memory |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for contender in sent.CONTENDERS:
+        if mine := sent.of(runs, contender):
+            rate, low, high = sent.middle([run.rate for run in mine])
+            inner = sent.middle([run.rate_of_the_middle for run in mine])[0]
+            cpu = (
+                f"{sent.middle([getattr(run, name) for run in mine])[0]:.2f} ms"
+                for name in ("cpu_ms", "broker_cpu_ms", "database_cpu_ms", "sink_cpu_ms")
+            )
+            most = max(run.highest_mb for run in mine)
+            lines.append(
+                f"| {contender} | {rate:.0f} | {low:.0f} to {high:.0f} | {inner:.0f} | {' | '.join(cpu)}"
+                f" | {most:.0f} MB |"
+            )
+    return lines + _faults(f"{run.contender}: {fault}" for run in runs for fault in run.faults)
+
+
+def round_trips_chapter(trips: Sequence[round_trips.Trips]) -> Lines:
+    lines = ["| database commands per invitation | | bar | | by command |", "| --- | --- | --- | --- | --- |"]
+    for one, bar in zip(trips, (4.0, 0.1), strict=True):
+        parts = ", ".join(f"{name} {count:.3f}" for name, count in one.by_command.items())
+        lines.append(
+            f"| {one.way} ({one.invitations} invitations) | {one.per_invitation:.3f} | ≤ {bar:g}"
+            f" | {_verdict(one.per_invitation <= bar)} | {parts} |"
+        )
+    idle = ", ".join(f"{name} {count:.1f}" for name, count in trips[0].idle_per_second.items())
+    lines += ["", f"An idle worker sends, per second: {idle or 'nothing'}. That is subtracted above."]
+    return lines + _faults(f"{one.way}: {fault}" for one in trips for fault in one.faults)
+
+
+def memory_chapter(footprints: Sequence[memory.Footprint]) -> Lines:
+    lines = [
+        "| service | highest | bar | | at start | median | at the end | worked through |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    lines += [
+        f"| {one.service} | {one.highest:.0f} MB | < 120 MB | {_verdict(one.highest < 120)} | {one.at_start:.0f} MB"
+        f" | {one.median:.0f} MB | {one.at_end:.0f} MB | {one.worked_through:,} of {one.waiting:,}"
+        f" in {one.seconds:.0f} s |"
+        for one in footprints
+    ]
+    return lines + _faults(f"{one.service}: {fault}" for one in footprints for fault in one.faults)
+
+
+def start_chapter(starts: Sequence[startup.Start]) -> Lines:
+    lines = ["| service | median | lowest to highest | bar | | first start |", "| --- | --- | --- | --- | --- | --- |"]
+    for name in startup.SERVICES:
+        first = next(one.seconds for one in starts if one.service == name and one.first)
+        value, low, high = sent.middle([one.seconds for one in starts if one.service == name and not one.first])
+        lines.append(
+            f"| {name} | {value:.2f} s | {low:.2f} to {high:.2f} | ≤ 1.5 s | {_verdict(value <= 1.5)} | {first:.2f} s |"
+        )
+    return lines
+
+
+TITLES = {
+    "sent": "From `user.created` to `sent`, recorded and published",
+    "round_trips": "Round trips to the database",
+    "memory": "Memory while events wait",
+    "start": "From start to ready",
+}
+METHODS = {
+    "sent": """\
+{events:,} events are published before a contender starts. The clock runs from its taking the first of them to the
+last `invitation.sent` in the queue of the directory, both seen from outside by asking the broker for the lengths of
+the two queues 50 times a second. So the rate covers everything: taking in, sending, recording, publishing; start-up
+is not in it. (Convive takes events in faster than it sends, so the rate between the 10 % and the 90 % mark of the
+published events flatters it; it is shown beside.) The contenders take turns on the same broker and database,
+emptied each time. After each run it is checked that all invitations are `sent` in the database, that no outbox
+holds anything, and that as many events were published and mails taken as events had been there. CPU is user and
+system time of the processes over the same span. The mails go to {sink}.
+
+What the peers do, and what they would lose in a crash: [tests/bench/peers](../tests/bench/peers/README.md).""",
+    "round_trips": """\
+A listener in the worker counts the commands its drivers send (heartbeats are none). One at a time: each event is
+published when everything that follows from the one before is done, its outbox entry pulled. Under load: {events:,}
+events wait when the worker starts.""",
+    "memory": """\
+Both services run at once; {waiting:,} `user.created` wait for the one, as many `invitation.sent` for the other. The
+mail server refuses connections. Resident memory (VmRSS, VmHWM).""",
+    "start": """\
+Process start to the first 200 of `/readyz`, asked every 10 ms; the two services in turn. The first start of each,
+shown apart, also makes queues and indexes.""",
+}
+
+
+# --- the page -----------------------------------------------------------------------------------------------------
+
+
+def page(kept: dict[str, Any]) -> str:
+    """docs/benchmarks.md."""
+    lines = [
+        "# Benchmarks",
+        "",
+        "Written by `make bench` (`make bench CASE=sent` runs one case). Ratios count, and they come from one run in",
+        "which the contenders take turns; the absolute figures are those of one small machine that broker, database,",
+        "mail sink and service share.",
+    ]
+    for case, title in TITLES.items():
+        if case not in kept:
+            continue
+        chapter = kept[case]
+        lines += ["", f"## {title}", "", *chapter["text"], "", METHODS[case].format(**chapter["settings"])]
+        lines += ["", f"`{chapter['command']}`, {chapter['date']}, on {chapter['machine']}."]
+    return "\n".join(lines) + "\n"
+
+
+def keep(folder: Path, chapters: dict[str, Any]) -> None:
+    """Put the chapters into both files; those of cases that were not run stay as they were."""
+    data = folder / "benchmarks.json"
+    kept: dict[str, Any] = json.loads(data.read_text()) if data.exists() else {}
+    kept |= chapters
+    data.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+    (folder / "benchmarks.md").write_text(page(kept))
+
+
+def machine(engines: dict[str, str], *, in_memory: bool) -> str:
+    """What it ran on, in one sentence."""
+    model = next(
+        (line.partition(": ")[2] for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
+        platform.machine(),
+    )
+    memory_gb = next(int(line.split()[1]) for line in _lines("/proc/meminfo") if line.startswith("MemTotal")) / 1e6
+    kinds = {"Python": platform.python_version(), **engines, **{name: version(name) for name in _PACKAGES}}
+    versions = ", ".join(f"{name} {number}" for name, number in kinds.items())
+    return (
+        f"{os.cpu_count()} cores ({model}), {memory_gb:.0f} GB, Linux {platform.release()}; files of broker and"
+        f" database {'in memory' if in_memory else 'on disk'}; load average of the 5 minutes before"
+        f" {os.getloadavg()[1]:.1f}; {versions}"
+    )
+
+
+def sink_name() -> str:
+    return sink.NAME
+
+
+def _lines(file: str) -> list[str]:
+    return Path(file).read_text().splitlines()
+
+
+def _verdict(reached: bool) -> str:
+    return "met" if reached else "**missed**"
+
+
+def _faults(faults: Iterable[str]) -> Lines:
+    found = list(faults)
+    return ["", "**Not as it must be:**", "", *(f"- {fault}" for fault in found)] if found else []

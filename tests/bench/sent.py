@@ -1,0 +1,170 @@
+"""Case `sent`: invitations per second from a published `user.created` to a recorded `sent` with its event published."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+
+from convive_contracts import topology
+from deploy.local.processes import Process
+from tests.bench.processes import cpu_seconds, memory
+from tests.bench.samples import people_added
+from tests.bench.sink import Sink, mail_sink
+from tests.bench.stage import Stage
+
+PRODUCT, PEER, FLOOR = "Convive, one process", "FastStream, usual way", "raw batched floor"
+CONTENDERS: Mapping[str, Sequence[str]] = {
+    PRODUCT: ("invitation", "--role", "worker"),
+    PEER: ("tests.bench.peers.faststream_usual",),
+    FLOOR: ("tests.bench.peers.raw_floor",),
+}
+_LOOK_EVERY = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One contender, once. Rates per second; CPU in milliseconds per invitation, of the contender's own process and of
+    broker, database and mail sink beside it."""
+
+    contender: str
+    events: int
+    seconds: float
+    rate: float
+    rate_of_the_middle: float
+    cpu_ms: float
+    broker_cpu_ms: float
+    database_cpu_ms: float
+    sink_cpu_ms: float
+    highest_mb: float
+    faults: list[str] = field(default_factory=list[str])
+
+
+class Watch:
+    """Looks at the two queues from outside, 50 times a second."""
+
+    def __init__(self, stage: Stage, events: int) -> None:
+        self._stage = stage
+        self._events = events
+        self._seen: list[tuple[float, int]] = []
+        self.began = 0.0
+
+    async def until_taken(self, within: float = 30) -> None:
+        """Return when the first event was taken from the queue."""
+        deadline = time.monotonic() + within
+        while True:
+            looked = time.monotonic()
+            if await self._stage.ready(topology.INVITATION_EVENTS) < self._events:
+                return
+            self.began = looked
+            if looked > deadline:
+                raise TimeoutError("nothing was taken from the queue")
+            await asyncio.sleep(_LOOK_EVERY)
+
+    async def until_sent(self, process: Process, within: float) -> None:
+        """Return when as many `invitation.sent` were published as events were waiting, or when that will not happen."""
+        deadline = time.monotonic() + within
+        while time.monotonic() < deadline and process.alive:
+            sent = await self._stage.ready(topology.DIRECTORY_EVENTS)
+            self._seen.append((time.monotonic(), sent))
+            if sent >= self._events:
+                return
+            await asyncio.sleep(_LOOK_EVERY)
+
+    def reached(self, share: float) -> float:
+        """When that share was published; between two looks, evenly."""
+        wanted = self._events * share
+        before, count_before = self.began, 0
+        for at, count in self._seen:
+            if count >= wanted:
+                if count == count_before:
+                    return at
+                return before + (at - before) * (wanted - count_before) / (count - count_before)
+            before, count_before = at, count
+        return before
+
+
+async def measure(stage: Stage, contender: str, events: int, *, more: Mapping[str, str] | None = None) -> Run:
+    """Let one contender work through `events` that wait in the queue when it starts."""
+    await stage.clear()
+    await stage.publish(people_added(events))
+    async with mail_sink(stage.folder) as sink:
+        process = stage.child("contender", list(CONTENDERS[contender]), stage.environment(sink.port, **(more or {})))
+        process.start()
+        try:
+            watch = Watch(stage, events)
+            await watch.until_taken()
+            parts = {"own": process.pid, "sink": sink.process.pid, **stage.pids}
+            before = {part: cpu_seconds(pid) for part, pid in parts.items()}
+            await watch.until_sent(process, within=max(60, events / 20))
+            cpu = {part: 1000 * (cpu_seconds(pid) - before[part]) / events for part, pid in parts.items()}
+            highest = memory(process.pid)[1]
+            faults = await _faults(stage, sink, events)
+        finally:
+            await process.stop()
+    if process.exit_code != 0:
+        faults.append(f"it ended with code {process.exit_code}: {process.last_lines(5)}")
+    seconds = watch.reached(1) - watch.began
+    return Run(
+        contender=contender,
+        events=events,
+        seconds=seconds,
+        rate=events / seconds,
+        rate_of_the_middle=0.8 * events / max(watch.reached(0.9) - watch.reached(0.1), _LOOK_EVERY),
+        cpu_ms=cpu["own"],
+        broker_cpu_ms=cpu["broker"],
+        database_cpu_ms=cpu["database"],
+        sink_cpu_ms=cpu["sink"],
+        highest_mb=highest,
+        faults=faults,
+    )
+
+
+async def _faults(stage: Stage, sink: Sink, events: int) -> list[str]:
+    """What is not as it must be at the end; the outboxes are given a moment to be emptied."""
+    deadline = time.monotonic() + 10
+    while await stage.count_invitations({"outbox.0": {"$exists": True}}) and time.monotonic() < deadline:
+        await asyncio.sleep(0.1)
+    counted = {
+        "invitations recorded as sent": await stage.count_invitations({"state": "sent"}),
+        "events published": await stage.ready(topology.DIRECTORY_EVENTS),
+        "mails taken": sink.mails(),
+    }
+    faults = [f"{what}: {count} instead of {events}" for what, count in counted.items() if count != events]
+    if waiting := await stage.count_invitations({"outbox.0": {"$exists": True}}):
+        faults.append(f"outboxes not empty: {waiting}")
+    return faults
+
+
+async def run(stage: Stage, events: int, repeat: int, contenders: Sequence[str] = tuple(CONTENDERS)) -> list[Run]:
+    """All contenders in turn, `repeat` times, so that drift of the machine hits all alike."""
+    runs: list[Run] = []
+    for number in range(repeat):
+        # Every other round the other way round: nobody always comes first.
+        for contender in contenders if number % 2 == 0 else reversed(contenders):
+            done = await measure(stage, contender, events)
+            print(
+                f"  {done.contender:22} {done.rate:6.0f}/s   CPU each: {done.cpu_ms:.2f} ms, broker "
+                f"{done.broker_cpu_ms:.2f}, database {done.database_cpu_ms:.2f}, sink {done.sink_cpu_ms:.2f}"
+                f"{'   FAULTY: ' + '; '.join(done.faults) if done.faults else ''}",
+                flush=True,
+            )
+            runs.append(done)
+    return runs
+
+
+def of(runs: Sequence[Run], contender: str) -> list[Run]:
+    """The runs of one contender, in order."""
+    return [run for run in runs if run.contender == contender]
+
+
+def ratios(runs: Sequence[Run], to: str) -> list[float]:
+    """The product's rate over another's, round by round."""
+    return [ours.rate / theirs.rate for ours, theirs in zip(of(runs, PRODUCT), of(runs, to), strict=True)]
+
+
+def middle(values: Sequence[float]) -> tuple[float, float, float]:
+    """Median, lowest, highest."""
+    return median(values), min(values), max(values)

@@ -1,0 +1,116 @@
+"""Where the mails go: Postfix's `smtp-sink`, which is written in C, or a sink of our own where it is missing."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import re
+import shutil
+import signal
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import uvloop
+
+from deploy.local.addresses import LOOPBACK, free_port, is_free
+from deploy.local.processes import Process, plain_environment
+from deploy.local.programs import REPOSITORY
+
+_SMTP_SINK = shutil.which("smtp-sink") or shutil.which("smtp-sink", path="/usr/sbin:/usr/lib/postfix/sbin")
+NAME = "smtp-sink of Postfix" if _SMTP_SINK else "a sink of our own (Python), since smtp-sink is not installed"
+
+
+class Sink:
+    """A running mail sink. Its counter is complete once it was stopped."""
+
+    def __init__(self, process: Process, port: int) -> None:
+        self.port = port
+        self.process = process
+
+    def mails(self) -> int:
+        """How many mails it has taken."""
+        found = re.findall(r"mesg=(\d+)", self.process.log.read_text(errors="replace")[-4096:])
+        return int(found[-1]) if found else 0
+
+
+@asynccontextmanager
+async def mail_sink(folder: Path) -> AsyncGenerator[Sink]:
+    """A sink for one measurement."""
+    port = free_port()
+    if _SMTP_SINK:
+        # Started by root it asks for a user to become; staying the same one, it still ends with this process.
+        user = ["-u", "root"] if os.geteuid() == 0 else []
+        command = [_SMTP_SINK, *user, "-c", f"{LOOPBACK}:{port}", "1024"]
+    else:
+        command = [sys.executable, "-m", "tests.bench.sink", str(port)]
+    log = folder / "sink.log"
+    log.unlink(missing_ok=True)
+    process = Process("the mail sink", command, log=log, env=plain_environment(), cwd=REPOSITORY)
+    process.start()
+
+    async def listening() -> bool:
+        return not is_free(port)
+
+    try:
+        await process.until(listening, within=10)
+        yield Sink(process, port)
+    finally:
+        await process.stop()
+
+
+class _Session(asyncio.Protocol):
+    """SMTP as far as a sink needs it: everything is welcome."""
+
+    taken = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._received = b""
+        self._in_data = False
+        transport.write(b"220 sink ESMTP\r\n")
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        while True:
+            end = b"\r\n.\r\n" if self._in_data else b"\r\n"
+            line, found, rest = self._received.partition(end)
+            if not found:
+                return
+            self._received = rest
+            self._transport.write(self._answer(line))
+
+    def _answer(self, line: bytes) -> bytes:
+        if self._in_data:
+            self._in_data = False
+            _Session.taken += 1
+            return b"250 2.0.0 Ok\r\n"
+        match line[:4].upper():
+            case b"EHLO":
+                return b"250-sink\r\n250-PIPELINING\r\n250 8BITMIME\r\n"
+            case b"DATA":
+                self._in_data = True
+                return b"354 End data with <CR><LF>.<CR><LF>\r\n"
+            case b"QUIT":
+                self._transport.close()
+                return b"221 Bye\r\n"
+            case _:
+                return b"250 2.0.0 Ok\r\n"
+
+
+async def _serve(port: int) -> None:
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    server = await asyncio.get_running_loop().create_server(_Session, LOOPBACK, port, backlog=1024)
+    await stop.wait()
+    server.close()
+    print(f"mesg={_Session.taken}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("port", type=int)
+    uvloop.run(_serve(parser.parse_args().port))
