@@ -207,17 +207,24 @@ class Intake:
 
     async def _when_known(self, event: Event, id: str, decide: Decide) -> None:
         """Decide about an invitation that the event names. It may be younger than the event here: unknown, it is tried
-        again for ten minutes by the event's own time, then parked."""
+        again for ten minutes by the event's own time (or from now, where that lies ahead), then parked."""
+        since = min(event.time, self._now())
         pause = 0.2
         while True:
-            change = await decide_and_save(self._store, id, decide)
-            if change is not None:
-                if change.after.send_at is not None:
+            known = False
+
+            def decide_if_known(invitation: Invitation) -> Change | None:
+                nonlocal known
+                # What an update that came first has left is held until the invitation itself begins.
+                known = invitation.announced or invitation.removed
+                return decide(invitation) if known else None
+
+            change = await decide_and_save(self._store, id, decide_if_known)
+            if known:
+                if change is not None and change.after.send_at is not None:
                     self._due_changed()
                 return
-            if await self._store.load(id) is not None:
-                return
-            if self._now() - event.time > UNKNOWN_IS_TRIED_FOR or self._waiting >= _MOST_WAITING:
+            if self._now() - since > UNKNOWN_IS_TRIED_FOR or self._waiting >= _MOST_WAITING:
                 raise UnknownInvitation
             self._waiting += 1
             try:
