@@ -58,18 +58,19 @@ class MemoryStore:
         return [copy(i) for i in sorted(due, key=lambda i: i.due_at or now)[:limit]]
 
     async def learn_cabinet(self, state: CabinetState, order: int) -> None:
-        self._learn(state.id, order, state.name, state.phone)
+        self._learn(f"cabinet:{state.id}", order, state.name, state.phone)
 
     async def learn_dossier(self, state: DossierState, order: int) -> None:
-        self._learn(state.id, order, state.name, None)
+        self._learn(f"dossier:{state.id}", order, state.name, None)
 
     def _learn(self, id: str, order: int, name: str, phone: str | None) -> None:
         if id not in self._names or self._names[id][0] < order:
             self._names[id] = (order, name, phone)
 
     async def names(self, invitee: Invitee) -> Names:
-        _, cabinet, phone = self._names.get(invitee.cabinet_id, (0, invitee.cabinet_name, invitee.cabinet_phone))
-        _, dossier, _ = self._names.get(invitee.dossier_id, (0, invitee.dossier_name, None))
+        said = (0, invitee.cabinet_name, invitee.cabinet_phone)
+        _, cabinet, phone = self._names.get(f"cabinet:{invitee.cabinet_id}", said)
+        _, dossier, _ = self._names.get(f"dossier:{invitee.dossier_id}", (0, invitee.dossier_name, None))
         return Names(cabinet, phone, dossier)
 
     async def find(
@@ -91,7 +92,7 @@ class MemoryStore:
             reverse=True,
         )
         shown = [(seen, id) for seen, id in found if after is None or (seen, id) < after][:limit]
-        return [Parked(id, self.parked_messages[id]) for _, id in shown]
+        return [Parked(id, {n: v for n, v in self.parked_messages[id].items() if n != "body"}) for _, id in shown]
 
     async def parked_message(self, id: str) -> Parked | None:
         fields = self.parked_messages.get(id)

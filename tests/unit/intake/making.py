@@ -51,7 +51,9 @@ class World:
         self.delivery = FakeDelivery(places)
         self.now = now
         self.woken = 0
-        self.intake = Intake(self.store, self.delivery, policy=Policy(), now=lambda: self.now, due_changed=self._wake)
+        self.intake = Intake(
+            self.store, cast("Delivery", self.delivery), policy=Policy(), now=lambda: self.now, due_changed=self._wake
+        )
 
     def _wake(self) -> None:
         self.woken += 1
