@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.async_api import (
@@ -33,6 +33,11 @@ _ARGUMENTS = [
     "--disable-sync",
     "--disable-gpu",
 ]
+# In the dark nothing is different but the colours.
+_SCHEMES: tuple[tuple[Literal["light", "dark"], list[str] | None], ...] = (
+    ("light", None),
+    ("dark", ["color-contrast"]),
+)
 _ANSWERED_WITH = "Failed to load resource: the server responded with a status of"
 
 
@@ -174,10 +179,12 @@ class Person:
         """Fail on what axe-core calls serious or critical, in light and in dark."""
         await self.page.evaluate(AXE_SCRIPT)
         found: list[str] = []
-        for scheme in ("light", "dark"):
+        for scheme, rules in _SCHEMES:
             await self.page.emulate_media(color_scheme=scheme)
             answer: dict[str, Any] = await self.page.evaluate(
-                "axe.run(document, {resultTypes: ['violations'], iframes: false})"
+                "rules => axe.run(document, {resultTypes: ['violations'], iframes: false, "
+                "...(rules && {runOnly: rules})})",
+                rules,
             )
             found += [
                 f"{scheme}: {flaw['impact']} {flaw['id']}: {flaw['help']} {[node['html'] for node in flaw['nodes']]}"
