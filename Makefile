@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup up down test lint format bench chaos lock
+.PHONY: help setup up down test lint format bench chaos docs screenshots lock
 MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
@@ -13,7 +13,7 @@ ARGS ?=
 DETACH ?=
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## install everything into .venv/ (the others do this by themselves)
 	@deploy/local/set-up.sh
@@ -43,6 +43,13 @@ chaos: setup ## the long fault run
 	@if [ ! -d tests/chaos ]; then echo "The fault run comes with later work: there is no tests/chaos yet." >&2; exit 1; fi
 	$(BIN)/python -m deploy.local programs
 	exec $(BIN)/python -m tests.chaos $(ARGS)
+
+docs: setup ## write the pages of docs/ anew that are made from the code
+	@exec $(BIN)/python -m deploy.docs
+
+screenshots: setup ## take the pictures of docs/pictures anew
+	@$(BIN)/python -m deploy.local programs
+	exec $(BIN)/python -m tests.journey.pictures
 
 lock: setup ## resolve the requirements anew (ARGS=--upgrade for the newest releases)
 	@exec deploy/local/lock.sh $(ARGS)

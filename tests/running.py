@@ -344,6 +344,14 @@ class Stack:
         log = self.folder / f"{name}-{port}.log"
         return Service(f"The {name} service", arguments, url=f"http://127.0.0.1:{port}", env=env, log=log)
 
+    def set(self, name: str, **settings: str) -> None:
+        """Give `directory` or `invitation` further settings, from its next start on. Only while it is not running."""
+        self._own[name] |= settings
+        if name == "directory":
+            self.directory_service = self.new_service(name, self.around.directory_port)
+        else:
+            self.invitation_service = self.new_service(name, self.around.invitation_port)
+
     @asynccontextmanager
     async def another(self, name: str, *, role: str | None = None, **settings: str) -> AsyncGenerator[Api]:
         """One more process of `directory` or `invitation` beside the first, for as long as this is open."""
@@ -663,12 +671,13 @@ def stack(run_folder: Path, broker: Broker, mongo_url: str) -> Generator[Stack]:
 
 
 @pytest.fixture
-async def own_stack(request: pytest.FixtureRequest, run_folder: Path) -> AsyncGenerator[OwnStack]:
+async def own_stack(
+    request: pytest.FixtureRequest, run_folder: Path, broker: Broker, mongo_url: str
+) -> AsyncGenerator[OwnStack]:
     """Makes stacks for this test alone (some 2 s each), by default on the run's broker and database. For tests that
     disturb those too, pass the fixtures `own_broker` and `own_database`."""
     stacks: list[Stack] = []
-    shared: Broker = request.getfixturevalue("broker")
-    mongo_url: str = request.getfixturevalue("mongo_url")
+    shared = broker
     vhosts: list[str] = []
 
     async def make(

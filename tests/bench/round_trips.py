@@ -81,7 +81,7 @@ async def _loaded(stage: Stage, events: int, idle: dict[str, float], file: Path)
         worker.start()
         try:
             watch = Watch(stage, events)
-            await watch.until_taken()
+            await watch.until_taken(worker)
             before, began = counts.read(), time.monotonic()
             await watch.until_sent(worker, within=max(60, events / 20))
             while await stage.count_invitations({"outbox.0": {"$exists": True}}):

@@ -10,6 +10,7 @@ from statistics import median
 
 from convive_contracts import topology
 from deploy.local.processes import Process
+from deploy.local.trouble import CannotStart
 from tests.bench.processes import cpu_seconds, memory
 from tests.bench.samples import people_added
 from tests.bench.sink import Sink, mail_sink
@@ -51,16 +52,18 @@ class Watch:
         self._seen: list[tuple[float, int]] = []
         self.began = 0.0
 
-    async def until_taken(self, within: float = 30) -> None:
-        """Return when the first event was taken from the queue."""
+    async def until_taken(self, process: Process, within: float = 30) -> None:
+        """Return when the first event was taken from the queue. Raises CannotStart when none is."""
         deadline = time.monotonic() + within
         while True:
             looked = time.monotonic()
             if await self._stage.ready(topology.INVITATION_EVENTS) < self._events:
                 return
             self.began = looked
-            if looked > deadline:
-                raise TimeoutError("nothing was taken from the queue")
+            if looked > deadline or not process.alive:
+                raise CannotStart(
+                    f"{process.name} takes nothing from its queue. Its last words:\n{process.last_lines()}"
+                )
             await asyncio.sleep(_LOOK_EVERY)
 
     async def until_sent(self, process: Process, within: float) -> None:
@@ -95,7 +98,7 @@ async def measure(stage: Stage, contender: str, events: int, *, more: Mapping[st
         process.start()
         try:
             watch = Watch(stage, events)
-            await watch.until_taken()
+            await watch.until_taken(process)
             parts = {"own": process.pid, "sink": sink.process.pid, **stage.pids}
             before = {part: cpu_seconds(pid) for part, pid in parts.items()}
             await watch.until_sent(process, within=max(60, events / 20))

@@ -142,6 +142,7 @@ class Pages:
             return self._redirect("/sign-in?reason=link-used")
         response = await self._let_in(request, signed_in)
         response.del_cookie(HANDOFF_COOKIE, path="/", domain=self._settings.cookie_domain or None)
+        self._remember_language(request, response)
         return response
 
     async def static(self, request: web.Request) -> web.Response:
@@ -202,7 +203,13 @@ class Pages:
         language = language_of(request)
         html = self._environments[language].get_template(template).render(path=request.path, **content)
         response = web.Response(text=html, content_type="text/html", headers={**_HEADERS, "Content-Language": language})
-        if request.query.get("lang") in LANGUAGES:
+        self._remember_language(request, response)
+        return response
+
+    def _remember_language(self, request: web.Request, response: web.Response) -> None:
+        """Keep what `?lang=` says for the pages to come."""
+        language = request.query.get("lang")
+        if language in LANGUAGES:
             response.set_cookie(
                 LANGUAGE_COOKIE,
                 language,
@@ -212,7 +219,6 @@ class Pages:
                 httponly=True,
                 samesite="Lax",
             )
-        return response
 
     @staticmethod
     def _redirect(to: str) -> web.Response:

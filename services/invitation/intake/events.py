@@ -127,15 +127,22 @@ class Intake:
 
     async def _when_known(self, event: Event, decision: Decision) -> bool:
         """The invitation may be younger here than the event that names it: unknown, it is tried again for ten minutes
-        by the event's own time, then parked."""
+        by the event's own time (or from now, where that lies ahead), then parked."""
+        since = min(event.time, self._now())
         pause = 0.2
         while True:
-            change = await decide_and_save(self._store, decision.invitation_id, decision.decide)
-            if change is not None:
+            known = False
+
+            def decide_if_known(invitation: Invitation) -> Change | None:
+                nonlocal known
+                # What an update that came first has left is held until the invitation itself begins.
+                known = invitation.announced or invitation.removed
+                return decision.decide(invitation) if known else None
+
+            change = await decide_and_save(self._store, decision.invitation_id, decide_if_known)
+            if known:
                 return self._done(change)
-            if await self._store.load(decision.invitation_id) is not None:
-                return False
-            if self._now() - event.time > UNKNOWN_IS_TRIED_FOR or self._waiting >= _MOST_WAITING:
+            if self._now() - since > UNKNOWN_IS_TRIED_FOR or self._waiting >= _MOST_WAITING:
                 raise UnknownInvitation
             self._waiting += 1
             try:

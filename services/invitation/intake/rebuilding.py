@@ -17,7 +17,7 @@ from convive_contracts.events import INVITATION_SOURCE, InvitationState
 from convive_kit.errors import Reject
 from invitation.intake.decisions import Decision, decisions
 from invitation.intake.events import Replayed, learn_names
-from invitation.lifecycle.invitation import Cause, Invitation
+from invitation.lifecycle.invitation import Cause, Change, Invitation
 from invitation.lifecycle.schedule import Policy
 from invitation.store.protocol import Decide, Store, decide_and_save, decide_or_begin
 
@@ -99,8 +99,15 @@ class Rebuilding:
             blank.disarmed = True
             change = await decide_or_begin(self._quiet, lambda: blank, decision.decide)
         else:
-            change = await decide_and_save(self._quiet, id, decision.decide)
-            if change is None and await self._quiet.load(id) is None:
+            known = False
+
+            def decide_if_known(invitation: Invitation) -> Change | None:
+                nonlocal known
+                known = invitation.announced or invitation.removed
+                return decision.decide(invitation) if known else None
+
+            change = await decide_and_save(self._quiet, id, decide_if_known)
+            if not known:
                 self.unbuildable.add(id)
                 return "no_user_created"
         if event.short_type == "user.created":

@@ -321,16 +321,17 @@ class LinkPages:
             )
             if change is not None:
                 state = change.after.state
-                log.info("invitation.redeemed", invitation=visit.invitation.id, credential=redeemed.credential)
+                log.info("invitation.redeemed", invitation=visit.invitation.id, account=redeemed.credential)
         except Retry as away:
             # The directory has decided, and its event will tell us again: the person need not wait for our database.
             log.warning("invitation.redemption_not_noted", invitation=visit.invitation.id, cause=away.slug)
         url = f"{self._settings.directory_url}/handoff?code={redeemed.handoff_code}"
-        response = (
-            json_response(Redirect(state=state, next=url))
-            if _wants_json(request)
-            else web.Response(status=303, headers={**self._headers, "Location": url})
-        )
+        if _wants_json(request):
+            response = json_response(Redirect(state=state, next=url))
+        else:
+            # The next screen goes on in the language of this one.
+            location = f"{url}&lang={visit.page.locale}"
+            response = web.Response(status=303, headers={**self._headers, "Location": location})
         self._bind_to_browser(response, redeemed.handoff_code)
         return response
 

@@ -56,10 +56,10 @@ class MemoryStore:
         return [copy(i) for i in sorted(due, key=lambda i: i.due_at or now)[:limit]]
 
     async def learn_cabinet(self, state: CabinetState, order: int) -> bool:
-        return self._learn(state.id, order, state.name, state.phone)
+        return self._learn(f"cabinet:{state.id}", order, state.name, state.phone)
 
     async def learn_dossier(self, state: DossierState, order: int) -> bool:
-        return self._learn(state.id, order, state.name, None)
+        return self._learn(f"dossier:{state.id}", order, state.name, None)
 
     def _learn(self, id: str, order: int, name: str, phone: str | None) -> bool:
         newer = id not in self._names or self._names[id][0] < order
@@ -68,8 +68,9 @@ class MemoryStore:
         return newer
 
     async def names(self, invitee: Invitee) -> Names:
-        _, cabinet, phone = self._names.get(invitee.cabinet_id, (0, invitee.cabinet_name, invitee.cabinet_phone))
-        _, dossier, _ = self._names.get(invitee.dossier_id, (0, invitee.dossier_name, None))
+        said = (0, invitee.cabinet_name, invitee.cabinet_phone)
+        _, cabinet, phone = self._names.get(f"cabinet:{invitee.cabinet_id}", said)
+        _, dossier, _ = self._names.get(f"dossier:{invitee.dossier_id}", (0, invitee.dossier_name, None))
         return Names(cabinet, phone, dossier)
 
     async def find(

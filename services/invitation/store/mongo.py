@@ -17,7 +17,7 @@ from convive_kit.group_commit import GroupCommit, GroupRead
 from convive_kit.mongo import Database, Document, database_call
 from convive_kit.outbox import OUTBOX_INDEX, OutboxEntry
 from invitation.lifecycle.invitation import Change, Invitation, Invitee, Step
-from invitation.lifecycle.states import FINAL
+from invitation.lifecycle.states import FINAL, State
 from invitation.store.documents import (
     WITHOUT_HISTORY,
     entries,
@@ -49,8 +49,8 @@ INDEXES = (
     IndexModel(_by_creation("cabinet.id"), name="list_cabinet"),
     IndexModel(_by_creation("dossier.id"), name="list_dossier"),
     IndexModel("disarmed", name="disarmed", partialFilterExpression={"disarmed": True}),
-    IndexModel("member.id", name="member"),
-    IndexModel("member.email_key", name="email"),
+    IndexModel(_by_creation("member.id"), name="list_member"),
+    IndexModel(_by_creation("member.email_key"), name="list_email"),
 )
 
 
@@ -101,10 +101,10 @@ class MongoStore:
             return [from_document(document) async for document in found]
 
     async def learn_cabinet(self, state: CabinetState, order: int) -> bool:
-        return await self._learn(state.id, order, {"name": state.name, "phone": state.phone})
+        return await self._learn(f"cabinet:{state.id}", order, {"name": state.name, "phone": state.phone})
 
     async def learn_dossier(self, state: DossierState, order: int) -> bool:
-        return await self._learn(state.id, order, {"name": state.name})
+        return await self._learn(f"dossier:{state.id}", order, {"name": state.name})
 
     async def _learn(self, id: str, order: int, fields: Document) -> bool:
         # An upsert that finds something newer misses and runs into its `_id`: then there is nothing to learn.
@@ -119,7 +119,8 @@ class MongoStore:
     async def names(self, invitee: Invitee) -> Names:
         # Asked for in the same moment, so they travel together.
         cabinet, dossier = await asyncio.gather(
-            self._name_reads.load(invitee.cabinet_id), self._name_reads.load(invitee.dossier_id)
+            self._name_reads.load(f"cabinet:{invitee.cabinet_id}"),
+            self._name_reads.load(f"dossier:{invitee.dossier_id}"),
         )
         return Names(
             cabinet=cabinet["name"] if cabinet else invitee.cabinet_name,
@@ -181,7 +182,6 @@ def _query(which: Filter) -> Document:
         query["created_at"] = created
     if which.stuck_since is not None:
         query["updated_at"] = {"$lt": which.stuck_since}
-        query.setdefault("state", {"$nin": [state.value for state in FINAL]})
-        if which.states:
-            query["state"] = {"$in": [state.value for state in which.states if state not in FINAL]}
+        # Each state by name: the index of a state is in order, a range over states would be sorted in memory.
+        query["state"] = {"$in": [state.value for state in which.states or State if state not in FINAL]}
     return query

@@ -8,11 +8,21 @@ from datetime import datetime
 from typing import Protocol
 
 from convive_contracts.events import CabinetState, DossierState
+from convive_kit.errors import Retry
 from convive_kit.group_commit import DuplicateKey, VersionConflict
 from invitation.lifecycle.invitation import Change, Invitation, Invitee, Step
 from invitation.lifecycle.states import State
 
 _MOST_RACES = 20
+
+
+class Contended(Retry):
+    """Too many want to change this at the same moment."""
+
+    slug = "contended"
+
+    def __init__(self) -> None:
+        super().__init__(self.message(), after=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +114,8 @@ Decide = Callable[[Invitation], Change | None]
 async def decide_and_save(store: Store, id: str, decide: Decide) -> Change | None:
     """Load, decide, save; on a lost race once more with what is there now.
 
-    Returns the change that was carried out, or None when there is no such invitation or nothing to change.
+    Returns the change that was carried out, or None when there is no such invitation or nothing to change. Raises
+    `Contended` when race after race is lost.
     """
     for _ in range(_MOST_RACES):
         invitation = await store.load(id)
@@ -116,7 +127,7 @@ async def decide_and_save(store: Store, id: str, decide: Decide) -> Change | Non
         except VersionConflict:
             continue
         return change
-    raise VersionConflict
+    raise Contended
 
 
 async def decide_or_begin(store: Store, begin: Callable[[], Invitation], decide: Decide) -> Change | None:

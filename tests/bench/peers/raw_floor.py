@@ -22,10 +22,10 @@ from pymongo import InsertOne, UpdateOne
 
 from convive_contracts import topology
 from convive_contracts.envelope import STRUCTURED, parse_event
+from convive_contracts.events import UserCreated, invitation_id
 from convive_kit.mongo import close_client, open_client
 from invitation.delivery.mail import Letter, MailRenderer
-from invitation.intake.events import Intake
-from invitation.lifecycle.invitation import Cause, Change, Invitation
+from invitation.lifecycle.invitation import Cause, Change, Invitation, Invitee, Told
 from invitation.lifecycle.schedule import Policy
 from invitation.store.documents import entries, to_document, to_update
 from invitation.store.mongo import INDEXES, INVITATIONS
@@ -105,35 +105,30 @@ class Prepared:
 def _two_saves() -> tuple[Change, Change, list[Any]]:
     sample = next(people_added(1))
     event = parse_event(sample.body, content_type=STRUCTURED)
-    made: list[Change] = []
-
-    class Remember:
-        async def save(self, change: Change) -> None:
-            made.append(change)
-
-    class Nobody:
-        owner = "bench"
-
-        def reserve(self, _channel: str) -> bool:
-            return False
-
-    now = datetime.now(UTC)
-    intake = Intake(
-        cast("Any", Remember()), cast("Any", Nobody()), policy=Policy(), now=lambda: now, due_changed=lambda: None
+    data = cast("UserCreated", event.data)
+    invitee = Invitee(
+        member_id=data.member.id,
+        first_name=data.member.first_name,
+        last_name=data.member.last_name,
+        email=data.member.email,
+        email_key=data.member.email,
+        dossier_id=data.dossier.id,
+        dossier_name=data.dossier.name,
+        cabinet_id=data.cabinet.id,
+        cabinet_name=data.cabinet.name,
+        cabinet_phone=data.cabinet.phone,
+        locale=data.member.locale,
+        own_expense_reports=data.member.own_expense_reports,
     )
-    _complete(intake._user_created(event))  # pyright: ignore[reportPrivateUsage]
-    created = made[0]
-    waiting: Invitation = created.after
-    sent = waiting.accepted(1, Cause(now, "provider", detail={"send": 1, "reply": "2.0.0 Ok"}))
+    now = datetime.now(UTC)
+    blank = Invitation.blank(invitation_id(event.source, event.subject), event.source, now)
+    created = blank.created(
+        invitee, "email", Told(event.time, event.sequence), Cause(now, f"event:{event.source}", event.id), Policy()
+    )
+    assert created is not None
+    created.after.correlation_id = event.correlation_id
+    sent = created.after.accepted(1, Cause(now, "provider", detail={"send": 1, "reply": "2.0.0 Ok"}))
     return created, sent, list(entries(sent, event.correlation_id))
-
-
-def _complete(work: Any) -> None:
-    try:
-        work.send(None)
-    except StopIteration:
-        return
-    raise AssertionError("it was not expected to wait")
 
 
 async def main() -> None:

@@ -453,12 +453,12 @@ BEHAVIOURS = st.sampled_from([ACCEPT, LATER, NEVER, AWAY, BUG])
 
 
 @given(
-    script=st.lists(BEHAVIOURS, min_size=1, max_size=30),
+    script=st.lists(BEHAVIOURS, min_size=1, max_size=20),
     slots=st.integers(1, 4),
-    count=st.integers(1, 30),
+    count=st.integers(1, 12),
     seed=st.integers(),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_after_any_script_of_outcomes_every_place_is_free_and_nothing_is_stuck(
     script: list[str], slots: int, count: int, seed: int
 ) -> None:
@@ -471,7 +471,7 @@ def test_after_any_script_of_outcomes_every_place_is_free_and_nothing_is_stuck(
                 pass
             if all(i.due_at == i.expires_at or i.due_at is None for i in world.store._invitations.values()):
                 break
-            world.clock.goes_on(2)
+            world.clock.goes_on(3)
         assert world.delivery.room == slots * 4
         assert set(await world.states(ids)) <= {State.SENT, State.FAILED}
         assert world.channel.most_at_once <= slots

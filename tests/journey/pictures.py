@@ -1,0 +1,118 @@
+"""`python -m tests.journey.pictures`: takes the pictures of docs/pictures anew, of a product that runs for them."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from playwright.async_api import Browser, Page, ViewportSize, async_playwright
+
+from convive_contracts.envelope import rfc3339
+from deploy.local.broker import Broker
+from deploy.local.database import Database
+from deploy.local.programs import REPOSITORY
+from tests.journey.browsing import DESKTOP, ENGLISH, FRENCH, PHONE, Words, launch
+from tests.running import PASSWORD, Mail, Member, Stack
+
+FOLDER = REPOSITORY / "docs" / "pictures"
+LARGEST = 150 * 1024
+"""Bytes of a picture: a clone should not be slow for its pictures."""
+
+_INBOX = ViewportSize(width=1180, height=760)
+
+
+class Photographer:
+    def __init__(self, stack: Stack, browser: Browser, folder: Path) -> None:
+        self._stack = stack
+        self._browser = browser
+        self._folder = folder
+
+    async def take(
+        self, name: str, look: Callable[[Page], Awaitable[object]], *, screen: ViewportSize, words: Words = ENGLISH
+    ) -> None:
+        """Take one picture of what `look` leads to: as wide as the screen, as high as what is there to see."""
+        context = await self._browser.new_context(viewport=screen, locale=words.browser, reduced_motion="reduce")
+        page = await context.new_page()
+        await look(page)
+        file = self._folder / f"{name}.png"
+        await page.screenshot(path=file, full_page=True)
+        await context.close()
+        size = file.stat().st_size
+        if size > LARGEST:
+            raise SystemExit(f"{file.name} has {size // 1024} KiB; a picture may have {LARGEST // 1024}.")
+        print(f"{file.relative_to(self._folder.parent)} ({size // 1024} KiB)")
+
+    async def take_all(self) -> None:
+        stack = self._stack
+        cabinet = await stack.new_cabinet("Cabinet Léger", "+33142685300")
+        dossier = await stack.new_dossier(cabinet, "Boulangerie Martin")
+
+        async def invite(first_name: str, last_name: str, role: str, locale: str) -> tuple[Member, Mail]:
+            member = await stack.add_member(
+                cabinet,
+                dossier,
+                f"{first_name}.{last_name}@example.com".lower(),
+                first_name=first_name,
+                last_name=last_name,
+                role=role,
+                own_expense_reports=True,
+                locale=locale,
+            )
+            return member, await stack.mail(member.email)
+
+        _, for_oliver = await invite("Oliver", "Bennett", "standard_user", "en")
+        _, for_jeanne = await invite("Jeanne", "Martin", "expense_approver", "fr")
+        late, for_late = await invite("Emma", "Clarke", "standard_user", "en")
+        soon = rfc3339(datetime.now(UTC) + timedelta(seconds=1))
+        (await stack.operate(late, "extend", until=soon)).ok(202)
+        await stack.until_state(late, "expired")
+
+        async def mail(page: Page) -> None:
+            await page.goto(f"{stack.inbox.url}/messages/{for_oliver.id}/html")
+
+        async def inbox(page: Page) -> None:
+            await page.goto(f"{stack.inbox.url}/#{for_oliver.id}")
+            await page.frame_locator("#html").get_by_role("link", name=ENGLISH.open_mail).wait_for()
+
+        async def done(page: Page) -> None:
+            await page.goto(for_oliver.link)
+            await page.locator("#password").press_sequentially(PASSWORD)
+            await page.get_by_role("button", name=ENGLISH.submit).click()
+            await page.wait_for_url(f"{stack.directory.url}/")
+
+        await self.take("mail", mail, screen=PHONE)
+        await self.take("inbox", inbox, screen=_INBOX)
+        await self.take("invitation-desktop", lambda page: page.goto(for_oliver.link), screen=DESKTOP)
+        await self.take("invitation-phone", lambda page: page.goto(for_oliver.link), screen=PHONE)
+        await self.take("invitation-phone-fr", lambda page: page.goto(for_jeanne.link), screen=PHONE, words=FRENCH)
+        await self.take("expired-phone", lambda page: page.goto(for_late.link), screen=PHONE)
+        await self.take("signed-in", done, screen=DESKTOP)
+
+
+async def main() -> None:
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="convive-pictures-") as place:
+        folder = Path(place)
+        broker, database = Broker(folder / "broker", management=False), Database(folder / "database")
+        try:
+            await asyncio.gather(broker.start(), database.start())
+            stack = Stack(folder / "stack", amqp_url=broker.url, mongo_url=database.url)
+            try:
+                await stack.start()
+                async with async_playwright() as playwright:
+                    browser = await launch(playwright)
+                    await Photographer(stack, browser, FOLDER).take_all()
+                    await browser.close()
+            finally:
+                await stack.stop()
+        finally:
+            await broker.close()
+            await database.close()
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))

@@ -1,0 +1,138 @@
+"""The due loop: the one that makes time pass."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import pytest
+
+from convive_kit.mongo import DatabaseAway
+from invitation.due import DueLoop
+from invitation.lifecycle.invitation import Invitation
+from invitation.lifecycle.schedule import Policy
+from invitation.lifecycle.states import State
+from invitation.store.memory import MemoryStore
+from tests.unit.delivery.making import AWAY, HANG, World
+
+
+async def test_what_is_not_due_yet_is_left_alone() -> None:
+    world = World()
+    await world.add()
+    world.clock.time -= timedelta(seconds=1)
+
+    await world.look()
+
+    assert world.channel.sends == []
+
+
+async def test_a_link_whose_life_is_over_expires_though_nobody_asks() -> None:
+    world = World()
+    ids = await world.add(3)
+    await world.look()
+
+    world.clock.goes_on(14 * 86_400)
+    await world.look()
+
+    assert await world.states(ids) == [State.EXPIRED] * 3
+    assert (await world.store.history(ids[0]))[-1].actor == "system"
+
+
+async def test_an_expiry_needs_no_place() -> None:
+    world = World(slots=1, places_per_slot=1)
+    expiring = await world.add(3)
+    await world.run_for(5)
+    world.clock.goes_on(14 * 86_400 - 10)
+    world.channel.script = [HANG]
+    await world.add(1)
+    await world.look()
+    assert world.delivery.room == 0
+    world.clock.goes_on(20)
+
+    world.channel.hanging.set()
+    await world.settle()
+    await world.look()
+
+    assert await world.states(expiring) == [State.EXPIRED] * 3
+
+
+async def test_it_says_when_there_may_be_more() -> None:
+    world = World(slots=50)
+    await world.add(250)
+
+    assert await world.look()
+    while await world.look():
+        pass
+
+    assert len(world.channel.sends) == 250
+
+
+async def test_while_a_provider_is_away_it_does_not_spin() -> None:
+    world = World(AWAY, slots=2)
+    await world.add(500)
+    await world.run_for(20)
+
+    assert not await world.look()
+    assert not await world.look()
+
+
+async def test_a_call_wakes_it_at_once() -> None:
+    world = World()
+    due = DueLoop(world.store, world.delivery, policy=world.policy, now=world.clock.now, every=60)
+    running = asyncio.create_task(due.run())
+    await world.turn()
+    await world.add()
+
+    due.wake()
+    await world.turn()
+
+    assert len(world.channel.sends) == 1
+    running.cancel()
+
+
+async def test_with_all_places_taken_it_waits_for_room_and_goes_on_then() -> None:
+    world = World(HANG, slots=1, places_per_slot=1)
+    await world.add(3)
+    running = asyncio.create_task(world.due.run())
+    await world.turn()
+    assert len(world.channel.sends) == 1
+
+    world.channel.script = ["accept"]
+    world.channel.hanging.set()
+    await world.turn(200)
+
+    assert len(world.channel.sends) == 3
+    running.cancel()
+
+
+async def test_after_an_outage_claims_wait_for_an_attempts_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Away(MemoryStore):
+        is_away = True
+
+        async def due(self, now: datetime, limit: int, channels: Sequence[str]) -> Sequence[Invitation]:
+            if self.is_away:
+                raise DatabaseAway
+            return await super().due(now, limit, channels)
+
+    slept: list[float] = []
+    real = asyncio.sleep
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 3:
+            store.is_away = False
+        await real(0)
+
+    store = Away()
+    policy = Policy()
+    world = World(store=store, policy=policy)
+    await world.add()
+    monkeypatch.setattr("invitation.due.asyncio.sleep", sleep)
+    running = asyncio.create_task(world.due.run())
+    async with asyncio.timeout(5):
+        while not world.channel.sends:
+            await real(0)
+    running.cancel()
+
+    assert [pause for pause in slept if pause >= 1][:4] == [1.0, 1.0, 1.0, policy.attempt_deadline.total_seconds()]
