@@ -22,6 +22,7 @@ from aio_pika.exceptions import AMQPError, DeliveryError, PublishError
 from convive_contracts.envelope import STRUCTURED, EventError
 from convive_contracts.publisher import declare_topology
 from convive_kit.errors import Reject, Retry
+from convive_kit.unreadable import let_unreadable_messages_in
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -110,7 +111,11 @@ class _Consumer:
             except Retry as away:
                 self._hold(away)
             except (Reject, EventError) as refused:
-                error = refused
+                if error is not None:  # the parking place refuses it: nothing may be acknowledged
+                    log.exception("bus.parking_failed", queue=self.queue)
+                    self._hold(refused)
+                else:
+                    error = refused
             except Exception as unexpected:
                 if error is not None:  # parking itself failed: nothing may be acknowledged
                     log.exception("bus.parking_failed", queue=self.queue)
@@ -142,6 +147,7 @@ class Bus:
         declare: Callable[[AbstractChannel], Awaitable[AbstractExchange]] = declare_topology,
     ) -> None:
         """`observe(queue, outcome)` is told of each message: handled or parked. `publish_timeout` in seconds."""
+        let_unreadable_messages_in()
         self._url = url
         self._publish_timeout = publish_timeout
         self._observe = observe
