@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import types
 
+import hypothesis
+
 from tests.real_parts import (
     amqp_url,
     broker,
@@ -38,6 +40,9 @@ __all__ = [
 def pytest_configure() -> None:
     """A run that is asked to end (a time limit of the build, say) ends as on Ctrl-C: fixtures clean up."""
     signal.signal(signal.SIGTERM, _interrupt)
+    # A busy machine is no bug: speed lives in the benchmarks.
+    hypothesis.settings.register_profile("convive", deadline=None, print_blob=True)
+    hypothesis.settings.load_profile("convive")
 
 
 def _interrupt(number: int, frame: types.FrameType | None) -> None:

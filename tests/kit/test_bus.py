@@ -270,6 +270,12 @@ async def test_draining_lets_what_is_in_hand_end_and_takes_no_more(amqp_url: str
     await until(lambda: _is_waiting(amqp_url, 8))
 
 
+async def test_draining_while_the_connection_is_closing_ends_in_peace(amqp_url: str) -> None:
+    for _ in range(10):
+        async with running(amqp_url, Heard()) as bus:
+            await asyncio.gather(bus.drain(), bus.drain(), bus.drain())
+
+
 async def _is_waiting(url: str, count: int) -> bool:
     return await waiting(url) == count
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncGenerator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from pymongo import InsertOne, UpdateOne
@@ -14,7 +17,10 @@ from pymongo.errors import AutoReconnect
 from convive_kit.errors import Retry
 from convive_kit.group_commit import DuplicateKey, GroupCommit, GroupRead, VersionConflict
 from convive_kit.mongo import Collection, DatabaseAway, DatabaseClock, close_client, database_call, open_client, ping
+from deploy.local import programs
+from deploy.local.addresses import free_port
 from deploy.local.database import Database
+from deploy.local.processes import Process, plain_environment
 from tests.faults import until_frozen
 
 pytestmark = [pytest.mark.database, pytest.mark.slow]
@@ -207,3 +213,32 @@ async def _patiently(work: Any) -> Any:
                 return await work()
             except Retry:
                 await asyncio.sleep(0.05)
+
+
+@pytest.fixture
+async def standalone(run_folder: Path) -> AsyncGenerator[str]:
+    """The address of a server that is no replica set."""
+    program, env = programs.mongod()
+    folder = run_folder / f"standalone-{uuid4().hex[:8]}"
+    folder.mkdir()
+    port = free_port()
+    command = [str(program), "--dbpath", str(folder), "--bind_ip", "127.0.0.1", "--port", str(port), "--nounixsocket"]
+    server = Process("MongoDB", command, log=folder / "log", env=plain_environment(**env))
+    server.start()
+    yield f"mongodb://127.0.0.1:{port}/"
+    server.kill()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+async def test_a_standalone_server_does_as_well(standalone: str) -> None:
+    client = open_client(standalone)
+    await _patiently(lambda: ping(client))
+    commit = GroupCommit(client["test"]["documents"])
+
+    await commit.insert({"_id": "a", "version": 1})
+    results = await asyncio.gather(
+        *(commit.save("a", 1, {"$set": {"version": 2}}) for _ in range(5)), return_exceptions=True
+    )
+    await close_client(client)
+
+    assert [type(result).__name__ for result in results] == ["NoneType", *["VersionConflict"] * 4]

@@ -128,7 +128,9 @@ class Account(Stored):
         credential_version = self.credential_version
         fields: dict[str, object] = {}
         announcements: list[Announcement] = []
-        if claim.invitation_id not in self.redemptions:
+        before = self.redemptions.get(claim.invitation_id)
+        # A later link of the same invitation: the person was removed and added again, and accepts anew.
+        if before is None or claim.link_sequence > before.link_sequence:
             credential = "existing" if new_hash is None else "new"
             # A link that came by e-mail proves that the address is the person's own.
             fields["verified"] = self.verified or claim.channel == "email"

@@ -242,8 +242,15 @@ class Pages:
         }
         filters: dict[str, Any] = environment.filters  # pyright: ignore
         filters["name"] = _isolated
+        filters["address"] = _breakable
         filters["phone"] = partial(wording.phone, language=language)
         return environment
+
+
+def _breakable(email: str) -> Markup:
+    """An address that, where it is too long for a line, breaks after its @."""
+    local, _, domain = email.rpartition("@")
+    return Markup("<bdi>{}@<wbr>{}</bdi>").format(local, domain)
 
 
 def _isolated(text: str) -> Markup:

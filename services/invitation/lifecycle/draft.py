@@ -79,7 +79,8 @@ class Draft:
         self.next_send()
 
     def end_links(self) -> None:
-        """Let no link made so far work any more, and make no new one."""
+        """Let no link made so far work or be sent any more, and make no new one."""
+        self.stop_sending()
         if self.after.link_sequence:
             self.after.link_sequence += 1
         self.after.expires_at = None

@@ -9,6 +9,7 @@ import asyncio
 import json
 import logging
 import os
+import re
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
@@ -17,15 +18,18 @@ from typing import Any, Literal
 from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 
 import aiosmtplib
+import mrml
 import uvloop
 from faststream import AckPolicy, FastStream, StreamMessage
 from faststream.rabbit import Channel, ExchangeType, RabbitBroker, RabbitExchange, RabbitQueue
 from itsdangerous import URLSafeSerializer
-from jinja2 import DictLoader, Environment
+from jinja2 import Environment, FileSystemLoader, Template
 from motor.motor_asyncio import AsyncIOMotorClient
 from pydantic import BaseModel, EmailStr, Field
 from pymongo.errors import DuplicateKeyError
 
+from invitation.delivery.mail import TEMPLATES
+from invitation.i18n import LOCALES, Locale, translations
 from invitation.store.mongo import INDEXES, INVITATIONS
 
 # The best of 10, 32, 64, 128 and 256 messages at a time, and of 4, 8, 16 and 32 connections, on two cores.
@@ -106,44 +110,17 @@ class InvitationSent(BaseModel):
     data: InvitationState
 
 
-TEXT = """\
-{{ "Hello" if en else "Bonjour" }} {{ first_name }},
+def template(name: str, locale: Locale) -> Template:
+    """The product's own words and layout, so that both send the same mail, as an ordinary Jinja template."""
+    source = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=False, trim_blocks=True)
+    text = source.get_template(name).render(_=translations(locale).gettext, locale=locale)
+    if name.endswith(".mjml"):
+        text = mrml.to_html(text).content
+    return Environment(autoescape=name.endswith(".mjml")).from_string(re.sub(r"\[\[(\w+)\]\]", r"{{ \1 }}", text))
 
-{% if en -%}
-{{ cabinet }} invites you to the online file “{{ dossier }}”. Follow this link to choose your password:
-{%- else -%}
-{{ cabinet }} vous invite dans le dossier en ligne « {{ dossier }} ». Suivez ce lien pour choisir votre mot de passe :
-{%- endif %}
 
-{{ link }}
-
-{% if en %}The link works until {{ until }}.{% else %}Ce lien fonctionne jusqu'au {{ until }}.{% endif %}
-
-{% if phone %}{{ cabinet }}, {{ phone }}{% else %}{{ cabinet }}{% endif %}
-"""
-HTML = """\
-<!doctype html>
-<html lang="{{ 'en' if en else 'fr' }}">
-<head><meta charset="utf-8"><title>{{ subject }}</title>
-<style>body{font-family:Helvetica,Arial,sans-serif;background:#f4f4f4;margin:0}
-.card{max-width:560px;margin:24px auto;background:#fff;border-radius:8px;padding:32px}
-.button{display:inline-block;padding:12px 24px;background:#1f4f8a;color:#fff;border-radius:6px;text-decoration:none}
-.small{color:#666;font-size:13px}</style></head>
-<body><div class="card">
-<p>{{ "Hello" if en else "Bonjour" }} {{ first_name }},</p>
-<p>{% if en %}{{ cabinet }} invites you to the online file <strong>“{{ dossier }}”</strong>.
-{% else %}{{ cabinet }} vous invite dans le dossier en ligne <strong>« {{ dossier }} »</strong>.{% endif %}</p>
-<p><a class="button" href="{{ link }}">
-{% if en %}Choose my password{% else %}Choisir mon mot de passe{% endif %}</a></p>
-<p class="small">
-{% if en %}The link works until {{ until }}.{% else %}Ce lien fonctionne jusqu'au {{ until }}.{% endif %}</p>
-<p class="small">{{ cabinet }}{% if phone %}, {{ phone }}{% endif %}</p>
-</div></body></html>
-"""
-
-templates = Environment(
-    loader=DictLoader({"mail.txt": TEXT, "mail.html": HTML}), autoescape=lambda name: name == "mail.html"
-)
+TEXT: dict[str, Template] = {locale: template("invitation.txt", locale) for locale in LOCALES}
+HTML: dict[str, Template] = {locale: template("invitation.mjml", locale) for locale in LOCALES}
 links = URLSafeSerializer(os.environ["CONVIVE_LINK_KEYS"].partition(",")[0], salt="link")
 client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(
     os.environ["CONVIVE_MONGO_URL"], w="majority", tz_aware=True
@@ -179,12 +156,17 @@ def mail(event: UserCreated, invitation_id: str, expires_at: datetime) -> EmailM
     dossier, cabinet = data.dossier.name, data.cabinet.name
     subject = f"{cabinet} invites you to “{dossier}”" if english else f"{cabinet} vous invite dans « {dossier} »"
     context = {
-        "en": english,
         "subject": subject,
-        "first_name": member.first_name,
-        "dossier": dossier,
+        "greeting": f"Hello {member.first_name}," if english else f"Bonjour {member.first_name},",
+        "opening": f"{subject}.",
+        "role": "Standard user" if english else "Utilisateur standard",
+        "may": (
+            "You file your documents and see only those that you filed yourself."
+            if english
+            else "Vous déposez vos documents et ne voyez que ceux que vous avez déposés vous-même."
+        ),
+        "contact": f"{cabinet}, {data.cabinet.phone}" if data.cabinet.phone else cabinet,
         "cabinet": cabinet,
-        "phone": data.cabinet.phone,
         "link": f"{os.environ['CONVIVE_INVITATION_URL']}/i/{links.dumps([invitation_id, 1])}",
         "until": f"{expires_at:%d/%m/%Y %H:%M}",
     }
@@ -195,8 +177,9 @@ def mail(event: UserCreated, invitation_id: str, expires_at: datetime) -> EmailM
     message["Date"] = format_datetime(datetime.now(UTC))
     message["Message-ID"] = f"<{invitation_id}.1@convive.example>"
     message["Auto-Submitted"] = "auto-generated"
-    message.set_content(templates.get_template("mail.txt").render(context))
-    message.add_alternative(templates.get_template("mail.html").render(context), subtype="html")
+    locale = "en" if english else "fr"
+    message.set_content(TEXT[locale].render(context))
+    message.add_alternative(HTML[locale].render(context), subtype="html")
     return message
 
 

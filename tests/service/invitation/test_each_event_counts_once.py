@@ -194,6 +194,21 @@ async def test_whoever_is_created_again_with_a_higher_sequence_gets_a_new_link(s
     (await stack.redeem(new.link)).ok()
 
 
+async def test_whoever_had_come_in_and_is_created_again_accepts_anew_and_is_active_again(stack: Stack) -> None:
+    member, data = await stack.invite(sequence=1)
+    await stack.come_in(member)
+    await stack.until_state(member, "active")
+    await stack.publish("user.removed", member.id, removal_data(data), sequence=2)
+    await until_document(stack, member, lambda found: "removal" in found)
+    await stack.publish("user.created", member.id, data, sequence=3)
+    new = await stack.mail(member.email, count=2)
+    await stack.until_state(member, "sent")
+    assert (await stack.invitation.call("GET", new.link)).ok()["account"] == "existing"
+    answer = (await stack.redeem(new.link, step="accept")).ok()
+    await stack.session(code=code_of(answer["next"]))
+    await stack.until_state(member, "active")
+
+
 async def test_a_member_removed_and_added_again_by_the_cabinet_is_invited_anew(stack: Stack) -> None:
     cabinet = await stack.new_cabinet()
     dossier = await stack.new_dossier(cabinet)

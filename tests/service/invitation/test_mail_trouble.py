@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from aiosmtpd.smtp import SMTP
@@ -32,7 +33,8 @@ async def others_are_served(stack: Stack) -> None:
 async def until_deferred(stack: Stack, member: Member) -> Any:
     async def there() -> Any:
         detail = await stack.detail(member)
-        return detail if detail and any(step["trigger"] == "deferred" for step in detail["history"]) else None
+        deferred = detail and any(step["trigger"] == "deferred" for step in detail["history"])
+        return detail if deferred and detail["reason"] else None
 
     return await until(there, within=20, what="a deferred attempt")
 
@@ -166,6 +168,46 @@ async def test_a_removal_during_delivery_leaves_no_usable_link(own_stack: OwnSta
         [taken] = server.taken
         for answer in (await stack.invitation.call("GET", taken.link), await stack.redeem(taken.link)):
             assert (answer.status, answer.json()["reason"]) == (410, "revoked")
+
+
+async def test_the_late_outcome_of_an_older_send_changes_nothing(own_stack: OwnStack) -> None:
+    async with mail_server() as server:
+        stack = await own_stack(invitation_settings={"CONVIVE_SMTP_PORT": str(server.port)})
+        now = asyncio.Event()
+
+        async def first_one_late(taken: Taken, connection: SMTP) -> str:
+            if taken is server.taken[0]:
+                await now.wait()
+                return "550 5.1.1 nobody here"
+            return await confirm(taken, connection)
+
+        server.answer = first_one_late
+        async with stack.listening("invitation.*") as heard:
+            member, _ = await stack.invite()
+
+            async def on_its_way() -> bool:
+                return bool(server.taken)
+
+            await until(on_its_way)
+            (await stack.operate(member, "resend")).ok(202)
+            before = await stack.until_state(member, "sent")
+            now.set()
+
+            async def noted() -> Any:
+                detail = await stack.detail(member)
+                return detail if detail["version"] > before["version"] else None
+
+            after = await until(noted)
+            assert (after["state"], after["reason"], after["send_sequence"]) == ("sent", None, 2)
+            assert heard.of("invitation.failed", member.id) == []
+        assert (await stack.redeem(server.taken[1].link)).status == 200
+
+
+async def test_addresses_of_any_alphabet_are_written_to(stack: Stack) -> None:
+    for address in (new_address("zoé.müller"), f"jeanne.{uuid4().hex[:8]}@bäckerei-例え.example.com"):
+        member, _ = await stack.invite(address)
+        await stack.until_state(member, "sent", "failed")
+        assert (await stack.detail(member))["state"] == "sent", await stack.detail(member)
 
 
 async def test_a_provider_that_is_away_is_waited_for_without_using_up_attempts(own_stack: OwnStack) -> None:

@@ -176,6 +176,16 @@ def test_what_was_revoked_while_it_was_held_gets_no_link_from_the_late_creation(
     assert (after.state, after.send_at, after.due_at, after.link_sequence) == (State.REVOKED, None, None, 0)
 
 
+def test_what_was_resent_while_it_was_held_is_not_sent_when_the_creation_says_none() -> None:
+    held = done(updated(a_blank(), 2))
+    resent = done(held.resent(None, an_event(), POLICY))
+
+    after = done(created(resent, 1, by="none"))
+
+    assert (after.channel, after.send_at, after.due_at) == ("none", None, None)
+    assert after.link_state(1, NOW) == "superseded"
+
+
 @pytest.mark.parametrize("state", [state for state in State if state is not State.ACTIVE])
 def test_no_link_works_after_a_removal(state: State) -> None:
     invitation = an_invitation(state)
