@@ -80,12 +80,12 @@ class DueLoop:
 
     async def _handle(self, invitation: Invitation) -> None:
         now = self._now()
-        if not invitation.wants_sending(now):
+        if not invitation.wants_sending(now) or not invitation.has_attempts_left(self._policy):
             with suppress(VersionConflict):
-                change = invitation.came_due(Cause(now, "system"))
+                change = invitation.came_due(Cause(now, "system"), self._policy)
                 await self._store.save(change)
                 if change.facts:
-                    log.info("invitation.expired", invitation=invitation.id)
+                    log.info("invitation.ended", invitation=invitation.id, state=change.after.state.value)
             return
         if not self._delivery.reserve(invitation.channel):
             return

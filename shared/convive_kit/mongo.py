@@ -113,11 +113,15 @@ class DatabaseClock:
         self._monotonic = monotonic
         self._at = monotonic()
         self._database_time = datetime.now(UTC)
+        self._told = datetime.min.replace(tzinfo=UTC)
+        self._measured = False
 
     def now(self) -> datetime:
         """The present, aware, in UTC."""
         now = self._database_time + timedelta(seconds=self._monotonic() - self._at)
-        return now.replace(microsecond=now.microsecond // 1000 * 1000)
+        # A new measurement may be a little behind the last: time that was told is never taken back.
+        self._told = max(self._told, now.replace(microsecond=now.microsecond // 1000 * 1000))
+        return self._told
 
     async def measure(self) -> None:
         """Ask the database for its time; raises `DatabaseAway`."""
@@ -125,6 +129,9 @@ class DatabaseClock:
         async with database_call(3.0):
             hello: Mapping[str, Any] = await self._client.admin.command("hello")
         after = self._monotonic()
+        if not self._measured:  # what was told until now was only this machine's opinion
+            self._measured = True
+            self._told = datetime.min.replace(tzinfo=UTC)
         self._at = (before + after) / 2
         self._database_time = cast("datetime", hello["localTime"]).replace(tzinfo=UTC)
 

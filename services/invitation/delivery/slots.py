@@ -145,9 +145,14 @@ class Delivery:
     async def _deliver(self, invitation: Invitation) -> None:
         now = self._now()
         lease = invitation.lease
-        if lease is None or lease.until - now < self._policy.attempt_deadline:
+        if lease is None:
+            self._not_tried(invitation.channel)
+            return
+        if lease.until - now < self._policy.attempt_deadline:
             # It has waited too long for its turn: an attempt now could outlast the lease.
             self._not_tried(invitation.channel)
+            send = (invitation.send_sequence, invitation.attempt)
+            await self._save(invitation, self._release(send, lease, invitation.channel))
             return
         with structlog.contextvars.bound_contextvars(correlation_id=invitation.correlation_id):
             decide = await self._attempt(invitation, lease, now)
@@ -204,7 +209,8 @@ class Delivery:
     def _release(self, send: tuple[int, int], lease: Lease, channel: str) -> Decide:
         now = self._now()
         # Spread: what was released together does not come back together.
-        pause = max(self._breakers[channel].opens_in, 0.5) * random.uniform(1.0, 2.0)  # noqa: S311 (not for secrets)
+        breaker = self._breakers.get(channel)
+        pause = max(breaker.opens_in if breaker else 0.0, 0.5) * random.uniform(1.0, 2.0)  # noqa: S311 (not for secrets)
         cause = Cause(now, _PROVIDER)
         return lambda current: current.released(send, lease, now + timedelta(seconds=pause), cause)
 

@@ -144,6 +144,10 @@ class Invitation:
             and not self._over(now)
         )
 
+    def has_attempts_left(self, policy: Policy) -> bool:
+        """Whether the current send may be tried once more."""
+        return self.attempt < policy.most_attempts
+
     def claimed(self, owner: str, now: datetime, policy: Policy) -> Change:
         """Take the lease for the next attempt: the intent is on disk before the effect."""
         draft = Draft(self, Cause(now, "system"))
@@ -193,13 +197,20 @@ class Invitation:
         draft.after.send_at = until
         return draft.done()
 
-    def came_due(self, cause: Cause) -> Change:
-        """The due loop found it and nothing is to be sent: expire it, or drop a lease that nobody needs any more."""
+    def came_due(self, cause: Cause, policy: Policy) -> Change:
+        """The due loop found it and nothing is to be sent: expire it, give up on what took every attempt without ever
+        coming to an outcome, or drop a lease that nobody needs any more."""
         draft = Draft(self, cause)
         if self._over(cause.at):
             draft.stop_sending()
             draft.after.reason = "link_life_over"
             draft.fire(Trigger.EXPIRED)
+            return draft.done()
+        if self.send_at is not None and self.send_at <= cause.at and not self.has_attempts_left(policy):
+            draft.stop_sending()
+            if counts(Trigger.GAVE_UP, self.state):
+                draft.after.reason = "attempts_used_up"
+            draft.fire(Trigger.GAVE_UP, {"attempt": self.attempt})
             return draft.done()
         draft.after.lease = None
         return draft.done()

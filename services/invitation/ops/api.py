@@ -144,14 +144,18 @@ class OpsApi:
         body = await json_body(request, Extend)
         if wrong := in_time(body.until, self._now()):
             raise invalid("until", wrong)
+        invitation = await self._theirs(request)
+        if invitation.expires_at is not None and body.until <= invitation.expires_at:
+            raise invalid("until", "must be later than the link expires now: to end it sooner, revoke it")
         cause = self._cause(request, None)
-        return await self._act(await self._theirs(request), Trigger.EXTENDED, lambda i: i.extended(body.until, cause))
+        return await self._act(invitation, Trigger.EXTENDED, lambda i: i.extended(body.until, cause))
 
     async def _act(
         self, invitation: Invitation, trigger: Trigger, decide: Callable[[Invitation], Change | None]
     ) -> InvitationView:
         def decide_if_it_counts(current: Invitation) -> Change | None:
-            if not counts(trigger, current.state):
+            # Whoever was added without an invitation has no link to extend.
+            if not counts(trigger, current.state) or (trigger is Trigger.EXTENDED and current.link_sequence == 0):
                 raise Problem(
                     409,
                     "wrong_state",

@@ -96,7 +96,7 @@ def an_invitation(state: State, **fields: Any) -> Invitation:
             claimed = pending.claimed("worker-1", NOW, POLICY).after
             return claimed.refused((1, 1), "550 no such user", a_cause(), POLICY, for_good=True).after
         case State.EXPIRED:
-            return sent.came_due(a_cause(later(days=14))).after
+            return sent.came_due(a_cause(later(days=14)), POLICY).after
         case State.REVOKED:
             return done(sent.revoked("requested", a_cause()))
         case State.DECLINED:

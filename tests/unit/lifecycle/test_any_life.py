@@ -124,7 +124,7 @@ class AnyLife(RuleBasedStateMachine):
             assert self.invitation.lease is not None
             self.handed_out.append((self.invitation.send_sequence, self.invitation.attempt, self.invitation.lease))
         else:
-            self.save(invitation.came_due(self.cause()))
+            self.save(invitation.came_due(self.cause(), POLICY))
         due = self.invitation.due_at
         assert due is None or due > self.now or self.invitation.wants_sending(self.now), "it would be due for ever"
 

@@ -197,14 +197,14 @@ def test_a_link_whose_life_is_over_expires_instead_of_being_sent() -> None:
     invitation = a_pending()
 
     assert not invitation.wants_sending(later(days=14))
-    change = invitation.came_due(a_cause(later(days=14)))
+    change = invitation.came_due(a_cause(later(days=14)), POLICY)
     assert (change.after.state, change.after.reason, change.after.due_at) == (State.EXPIRED, "link_life_over", None)
 
 
 def test_a_lease_that_ran_out_on_a_link_that_expired_meanwhile_expires_it() -> None:
     claimed = a_claimed(at=later(days=14, seconds=-1))
 
-    assert claimed.came_due(a_cause(later(days=14, seconds=60))).after.state is State.EXPIRED
+    assert claimed.came_due(a_cause(later(days=14, seconds=60)), POLICY).after.state is State.EXPIRED
 
 
 @pytest.mark.parametrize("state", ["failed", "revoked", "declined", "password_set", "active", "expired"])
@@ -234,3 +234,13 @@ def test_due_is_whatever_comes_first() -> None:
     assert due(send_at=later(days=2), expires_at=later(days=1)) == later(days=1)
     assert due(send_at=later(days=1), expires_at=later(days=2)) == later(days=1)
     assert due(State.REVOKED, expires_at=later(days=1)) is None
+
+
+def test_a_send_that_lost_every_lease_without_an_outcome_fails_in_the_end() -> None:
+    invitation = a_pending()
+    for attempt in range(POLICY.most_attempts):
+        invitation = invitation.claimed("worker-1", later(minutes=2 * attempt), POLICY).after
+
+    assert not invitation.has_attempts_left(POLICY)
+    change = invitation.came_due(a_cause(later(hours=2)), POLICY)
+    assert (change.after.state, change.after.reason, change.after.due_at) == (State.FAILED, "attempts_used_up", None)
