@@ -36,6 +36,8 @@ class Proxy:
         self._writers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
         self.connections = 0
+        self.delay = 0.0
+        """Seconds that everything takes longer."""
 
     @property
     def url(self) -> str:
@@ -86,8 +88,11 @@ class Proxy:
             pipe.add_done_callback(self._pipes.discard)
 
     async def _pipe(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
+        # uvloop's word for a transport that was cut is RuntimeError.
+        with suppress(OSError, RuntimeError):
             while data := await source.read(65_536):
+                if self.delay:
+                    await asyncio.sleep(self.delay)
                 await self._flows.wait()
                 sink.write(data)
                 await sink.drain()

@@ -1,0 +1,125 @@
+"""The figures of a run as a table for people and as JSON for programs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from statistics import median
+from typing import Any
+
+from tests.chaos.plan import Fault
+from tests.chaos.run import Outcome
+from tests.chaos.trouble import Incident
+
+_SHOWN = 12
+
+
+def command(seed: int, minutes: float, invitations: int) -> str:
+    """What runs the same again."""
+    return f'make chaos ARGS="--seed {seed} --minutes {minutes:g} --invitations {invitations}"'
+
+
+def plan_lines(plan: Sequence[Fault]) -> Iterator[str]:
+    yield from map(str, plan)
+
+
+def table(outcome: Outcome) -> Iterator[str]:
+    """The verdict, what is wrong in words, and how long the system took to work again."""
+    verdict, ledger = outcome.verdict, outcome.ledger
+    states = ", ".join(f"{count} {state}" for state, count in outcome.states.items())
+    yield f"seed {outcome.seed}, {len(outcome.incidents)} faults in {outcome.minutes:g} minutes"
+    yield f"{sum(outcome.states.values())} invitations: {states}"
+    yield (
+        f"{outcome.mails} mails, {outcome.events} events in the log, {ledger.published} messages published, "
+        f"{ledger.calls} calls, {ledger.retried} tries that were cut off or told to come again"
+    )
+    yield ""
+    repeats = f"within the bound of {verdict.bound}" if not verdict.beyond else f"{len(verdict.beyond)} beyond"
+    rows = (
+        ("lost", str(len(verdict.lost)), "0", not verdict.lost),
+        ("stuck", str(len(verdict.stuck)), "0", not verdict.stuck),
+        ("unexpected", str(len(verdict.unexpected)), "0", not verdict.unexpected),
+        ("duplicated", str(verdict.repeats), repeats, not verdict.beyond),
+        ("illegal transitions", str(len(verdict.illegal)), "0", not verdict.illegal),
+    )
+    for name, found, bar, good in rows:
+        yield f"{name:<20} {found:>6}   bar: {bar:<28} {'ok' if good else 'MISSED'}"
+    yield f"(events published more than once, which receivers know by their id: {verdict.events_repeated})"
+    for name, found in _wrong(outcome):
+        if found:
+            yield ""
+            yield f"{name}:"
+            yield from (f"  {line}" for line in found[:_SHOWN])
+            if len(found) > _SHOWN:
+                yield f"  … and {len(found) - _SHOWN} more"
+    yield ""
+    yield "seconds from the end of a fault until an invitation made after it was sent:"
+    yield f"{'recovery after':<34} {'faults':>6} {'min':>7} {'median':>7} {'max':>7}"
+    for sort, times in sorted(_recoveries(outcome.incidents).items()):
+        known = [time for time in times if time is not None]
+        if known:
+            yield f"{sort:<34} {len(times):>6} {min(known):>7.1f} {median(known):>7.1f} {max(known):>7.1f}"
+        else:
+            yield f"{sort:<34} {len(times):>6}   never"
+    every = [time for times in _recoveries(outcome.incidents).values() for time in times if time is not None]
+    if every:
+        yield f"{'all':<34} {len(every):>6} {min(every):>7.1f} {median(every):>7.1f} {max(every):>7.1f}"
+    yield ""
+    yield ", ".join(f"{name} {seconds:.0f} s" for name, seconds in outcome.seconds.items())
+    yield f"again: {command(outcome.seed, outcome.minutes, outcome.invitations)}"
+
+
+def result(outcome: Outcome) -> dict[str, Any]:
+    """Everything, for programs."""
+    verdict = outcome.verdict
+    first = min((incident.begin for incident in outcome.incidents), default=0.0)
+    return {
+        "seed": outcome.seed,
+        "minutes": outcome.minutes,
+        "invitations": outcome.invitations,
+        "command": command(outcome.seed, outcome.minutes, outcome.invitations),
+        "passed": verdict.passed,
+        "lost": len(verdict.lost),
+        "stuck": len(verdict.stuck),
+        "unexpected": len(verdict.unexpected),
+        "duplicated": verdict.repeats,
+        "duplicated_bound": verdict.bound,
+        "duplicated_beyond": len(verdict.beyond),
+        "illegal_transitions": len(verdict.illegal),
+        "events_repeated": verdict.events_repeated,
+        "findings": dict(_wrong(outcome)),
+        "states": dict(outcome.states),
+        "mails": outcome.mails,
+        "mails_cut_after_data": outcome.cut_after_data,
+        "events": outcome.events,
+        "seconds": outcome.seconds,
+        "recovery_seconds": dict(sorted(_recoveries(outcome.incidents).items())),
+        "faults": [
+            {
+                "number": incident.fault.number,
+                "what": incident.fault.what,
+                "planned_at": incident.fault.at,
+                "begin": round(incident.begin - first + outcome.plan[0].at, 2),
+                "end": round(incident.end - first + outcome.plan[0].at, 2),
+                "recovery": incident.recovery and round(incident.recovery, 2),
+                "repeats_allowed": incident.allowed,
+            }
+            for incident in outcome.incidents
+        ],
+    }
+
+
+def _wrong(outcome: Outcome) -> Iterator[tuple[str, list[str]]]:
+    verdict = outcome.verdict
+    yield "lost", verdict.lost
+    yield "stuck", verdict.stuck
+    yield "unexpected", verdict.unexpected
+    yield "duplicated beyond the bound", verdict.beyond
+    yield "illegal transitions", verdict.illegal
+
+
+def _recoveries(incidents: Sequence[Incident]) -> dict[str, list[float | None]]:
+    found: dict[str, list[float | None]] = defaultdict(list)
+    for incident in incidents:
+        found[incident.fault.sort].append(None if incident.recovery is None else round(incident.recovery, 2))
+    return found
