@@ -29,7 +29,6 @@ class Guest:
     accepted: bool = False
     removed: bool = False
     revoked: bool = False
-    mail_expected: bool = True
     addresses: set[str] = field(default_factory=set[str])
     # How many new links and repeated mails may have been asked for, unclear answers included.
     new_links: int = 0
