@@ -96,6 +96,10 @@ SUGGESTIONS: tuple[tuple[Suggestion, Reason], ...] = (
 )
 
 
+# zxcvbn knows the keyboards of others only.
+_AZERTY = ("azertyuiop", "qsdfghjklm", "wxcvbn", "azertyuiopqsdfghjklm")
+
+
 def judge(password: str, *, names: Sequence[str]) -> list[Reason]:
     """Why this password will not do, the main reason first; an empty list means it will.
 
@@ -109,7 +113,7 @@ def judge(password: str, *, names: Sequence[str]) -> list[Reason]:
     if any("\ud800" <= character <= "\udfff" for character in password):
         return [Reason.UNREADABLE]
     personal = sorted(_personal_words(names), key=len, reverse=True)
-    verdict = zxcvbn(password, personal)
+    verdict = zxcvbn(password, [*personal, *_AZERTY])
     if int(verdict.score) < ENOUGH:
         feedback = verdict.feedback
         warning = feedback.warning if feedback else None

@@ -35,6 +35,9 @@ ALLOWED: dict[tuple[str, str], set[str]] = {
     ("GET", "/internal/v1/accounts"): {"service"},
     ("GET", "/internal/v1/parked"): {"service"},
     ("GET", "/internal/v1/parked/{id}"): {"service"},
+    ("POST", "/internal/v1/parked/{id}/replay"): {"service"},
+    ("PUT", "/internal/v1/parked/{id}"): {"service"},
+    ("DELETE", "/internal/v1/parked/{id}"): {"service"},
 }
 OPEN = {("POST", "/v1/sessions"), ("GET", "/livez"), ("GET", "/readyz")}
 # Done last, so that whoever comes after still finds something.
