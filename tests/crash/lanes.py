@@ -1,0 +1,283 @@
+"""A lane: the whole product on a virtual host and databases of its own, in which one service after another dies."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, Literal
+
+import aio_pika
+import aiohttp
+from pymongo import AsyncMongoClient
+
+from convive_contracts import topology
+from deploy.local.processes import plain_environment
+from deploy.local.programs import REPOSITORY
+from tests.running import Answer, Stack, Wire, until
+
+Victim = Literal["invitation", "directory"]
+HEARD = "everything.heard"
+"""A queue that keeps every event until it is read."""
+
+_QUEUES = (
+    topology.INVITATION_EVENTS,
+    topology.INVITATION_BULK,
+    topology.INVITATION_PARKED,
+    topology.DIRECTORY_EVENTS,
+    topology.DIRECTORY_PARKED,
+)
+_SETTINGS = {
+    # One slot: a crash may send one message again, and no more.
+    "CONVIVE_DELIVERY_SLOTS": "1",
+    "CONVIVE_DELIVERY_LEASE": "PT2S",
+    "CONVIVE_FIRST_BACKOFF": "PT0.3S",
+    "CONVIVE_LOG_LEVEL": "info",
+}
+
+
+class Nursery:
+    """The process that the watched services are forked from."""
+
+    def __init__(self, log: Path) -> None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        command = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "tests.crash"]
+        path = os.pathsep.join(map(str, (REPOSITORY, REPOSITORY / "shared", REPOSITORY / "services")))
+        with log.open("ab") as errors:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                cwd=REPOSITORY,
+                env=plain_environment(PYTHONPATH=path),
+                text=True,
+            )
+
+    def bear(self, order: Mapping[str, Any]) -> int:
+        """Fork a service; returns its process id."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+    def close(self) -> None:
+        """End it, and so every service forked from it."""
+        self._process.kill()
+        self._process.wait(timeout=10)
+
+
+class Child:
+    """One watched service: born, killed and born again."""
+
+    def __init__(self, nursery: Nursery, service: Victim, env: Mapping[str, str], folder: Path, url: str) -> None:
+        self._nursery = nursery
+        self._service = service
+        self._env = dict(env)
+        self._folder = folder
+        self.url = url
+        self._orders: socket.socket | None = None
+        self.pid = 0
+        self.deaths = 0
+
+    async def start(self) -> None:
+        """Fork it and return when it is ready."""
+        path = self._folder / f"{self._service}.sock"
+        path.unlink(missing_ok=True)
+        with socket.socket(socket.AF_UNIX) as door:
+            door.bind(str(path))
+            door.listen(1)
+            log = str(self._folder / f"{self._service}.log")
+            order = {"service": self._service, "env": self._env, "log": log, "control": str(path)}
+            self.pid = self._nursery.bear(order)
+            door.setblocking(False)
+            async with asyncio.timeout(10):
+                self._orders, _ = await asyncio.get_running_loop().sock_accept(door)
+        self._orders.settimeout(10)
+        await until(self._ready, within=30, what=f"{self._service} is ready")
+
+    async def _ready(self) -> bool:
+        try:
+            async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
+                async with session.get(f"{self.url}/readyz") as response:
+                    return response.status == 200
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            return False
+
+    def ask(self, do: str, **order: Any) -> dict[str, Any]:
+        """Give an order and return the answer; raises `ConnectionError` when it is dead."""
+        assert self._orders is not None
+        answer = b""
+        self._orders.sendall(json.dumps({"do": do, **order}).encode() + b"\n")
+        while not answer.endswith(b"\n"):
+            piece = self._orders.recv(1 << 20)
+            if not piece:
+                raise ConnectionResetError
+            answer += piece
+        return json.loads(answer)
+
+    @property
+    def dead(self) -> bool:
+        """Whether its end of the line of orders is gone."""
+        assert self._orders is not None
+        try:
+            return self._orders.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+    @property
+    def busy(self) -> Sequence[str]:
+        """What it is at."""
+        try:
+            return self.ask("look")["busy"]
+        except OSError:
+            return ["dead"]
+
+    async def restart(self) -> None:
+        """Begin anew after its death."""
+        if self._orders is not None:
+            self._orders.close()
+        self.deaths += 1
+        await self.start()
+
+    def kill(self) -> None:
+        if self.pid and self._orders is not None and not self.dead:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+
+
+class Lane(Stack):
+    """See the module. `open` it in the loop of each test."""
+
+    def __init__(self, number: int, nursery: Nursery, folder: Path, **engines: str) -> None:
+        super().__init__(folder, **engines, settings=_SETTINGS)
+        self.number = number
+        self.children: dict[Victim, Child] = {
+            name: Child(nursery, name, self._environment | {"PYTHONUNBUFFERED": "1"}, folder, url)
+            for name, url in (("invitation", self.around.invitation_url), ("directory", self.around.directory_url))
+        }
+        self.heard: list[dict[str, Any]] = []
+        self.bus: Wire
+        self.invitations: Any
+        self.directories: Any
+
+    async def start(self) -> Lane:
+        try:
+            await self.inbox_service.start()
+            for child in self.children.values():
+                await child.start()
+            async with await aio_pika.connect(self.amqp_url, timeout=10) as connection:
+                channel = await connection.channel()
+                queue = await channel.declare_queue(HEARD, durable=True)
+                for family in ("user", "account", "dossier", "cabinet", "invitation"):
+                    await queue.bind(topology.EXCHANGE, f"{family}.#")
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def kill(self) -> None:
+        self.inbox_service.process.kill()
+        for child in self.children.values():
+            child.kill()
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[Lane]:
+        """Connections of ours to its engines, in this loop."""
+        async with (
+            self.wire() as self.bus,
+            AsyncMongoClient[dict[str, Any]](self.mongo_url, tz_aware=True, timeoutMS=20_000) as client,
+        ):
+            self.invitations = client[self.invitation_database]
+            self.directories = client[self.directory_database]
+            yield self
+
+    async def hear(self) -> list[dict[str, Any]]:
+        """Every event so far since `forget`."""
+        queue = await self.bus.channel.get_queue(HEARD, ensure=False)
+        while (message := await queue.get(no_ack=True, fail=False)) is not None:
+            with suppress(ValueError):  # rubbish is heard too
+                self.heard.append(json.loads(message.body))
+        return self.heard
+
+    async def forget_others(self, subject: str) -> None:
+        """What was heard of other invitations is of no more interest."""
+        self.heard = [event for event in await self.hear() if event["data"].get("invitation_id") in (subject, None)][
+            -200:
+        ]
+
+    async def recover(self) -> None:
+        """Go on after a failure, with whatever is left lying about out of the way."""
+        for child in self.children.values():
+            child.kill()
+        await asyncio.sleep(0.1)
+        for queue in (*_QUEUES, HEARD):
+            await (await self.bus.channel.get_queue(queue, ensure=False)).purge()
+        await self.invitations["invitations"].delete_many({})
+        await self.invitations["replays"].delete_many({})
+        for kind in ("dossiers", "members", "accounts"):
+            await self.directories[kind].delete_many({})
+        for child in self.children.values():
+            await child.restart()
+
+    # --- rest -----------------------------------------------------------------------------------------------------
+
+    async def unrest(self) -> str:
+        """What is still going on; empty when nothing is."""
+        for name, child in self.children.items():
+            if busy := child.busy:
+                return f"{name} is at {busy}"
+        for queue in _QUEUES:
+            declared = await self.bus.channel.declare_queue(queue, passive=True)
+            if waiting := declared.declaration_result.message_count:
+                return f"{waiting} in {queue}"
+        found = await self.invitations["invitations"].find_one(
+            {"$or": [{"outbox.0": {"$exists": True}}, {"lease": {"$exists": True}}, {"send_at": {"$exists": True}}]},
+            {"history": 0},
+        )
+        if found is not None:
+            return f"invitation {found['_id']}: {found.get('outbox')}, {found.get('lease')}, {found.get('send_at')}"
+        for kind in ("cabinets", "dossiers", "members", "accounts"):
+            if await self.directories[kind].find_one({"outbox.0": {"$exists": True}}) is not None:
+                return f"an outbox of {kind} is not empty"
+        if await self.directories["dossiers"].find_one({"unfinished_since": {"$exists": True, "$ne": None}}):
+            return "a dossier is unfinished"
+        if await self.invitations["replays"].find_one({"status": "running"}):
+            return "a replay is running"
+        return ""
+
+    async def at_rest(self) -> bool:
+        """Whether nothing is going on, seen twice: a message may be on its way from the broker."""
+        for _ in range(2):
+            if await self.unrest():
+                return False
+            await asyncio.sleep(0.02)
+        return True
+
+    async def rest(self, within: float = 30) -> None:
+        """Return when nothing is going on any more."""
+        try:
+            await until(self.at_rest, within=within, what="at rest")
+        except BaseException as error:
+            raise AssertionError(f"does not come to rest: {await self.unrest()}") from error
+
+
+async def persist(call: Callable[[], Awaitable[Answer]], within: float = 20) -> Answer:
+    """Call again and again, as a person or a program does, until the service is there to answer."""
+    async with asyncio.timeout(within):
+        while True:
+            with suppress(aiohttp.ClientError, OSError):
+                answer = await call()
+                if answer.status not in (500, 502, 503, 504):
+                    return answer
+            await asyncio.sleep(0.25)

@@ -1,0 +1,115 @@
+"""Takes hostile messages in as the service does, without a broker: parser, intake and parking on a real database.
+
+Prints one line of JSON: what became of them, and the resident memory after a tenth of them and at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import structlog
+
+from convive_contracts import topology
+from convive_kit import bus
+from convive_kit.bus import Incoming
+from convive_kit.group_commit import GroupCommit
+from convive_kit.mongo import close_client, open_client
+from convive_kit.parked import ParkedMessages
+from convive_kit.parking import Parking
+from invitation.delivery.slots import Delivery
+from invitation.intake.events import Intake
+from invitation.lifecycle.schedule import Policy
+from invitation.store.mongo import INVITATIONS, PARKED, MongoStore, create_indexes
+from tests.hostile.generating import Hostility, Message
+
+AT_ONCE = 500
+
+
+def _now() -> datetime:
+    """A quarter of an hour ahead: what names an unknown invitation has been tried for long enough, and is parked."""
+    return datetime.now(UTC) + timedelta(minutes=15)
+
+
+def _resident() -> float:
+    """MB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096 / 1e6
+
+
+async def take_in(url: str, database_name: str, count: int, seed: int) -> dict[str, object]:
+    """Handle or park all of them."""
+    client = open_client(url)
+    database = client[database_name]
+    await create_indexes(database)
+    await ParkedMessages(database[PARKED]).prepare()
+    store = MongoStore(database, GroupCommit(database[INVITATIONS]), announce=None)
+    policy = Policy()
+    # Without slots what is healthy stays due: this is about taking in.
+    delivery = Delivery(store, {}, owner="test", policy=policy, now=_now, slots=0)
+    intake = Intake(store, delivery, policy=policy, now=_now, due_changed=lambda: None)
+    parking = Parking(GroupCommit(database[PARKED]), now=_now, step="intake")
+    consumer = bus._Consumer(topology.INVITATION_EVENTS, intake.receive, parking.park, AT_ONCE, lambda *_: None)
+    outcomes: Counter[str] = Counter()
+    healthy: list[str] = []
+
+    async def one(message: Message) -> None:
+        incoming = Incoming(
+            queue=topology.INVITATION_EVENTS,
+            routing_key=message.key,
+            body=message.body,
+            content_type=message.content_type,
+            headers=message.headers,
+        )
+        outcome = await consumer._until_decided(incoming)
+        outcomes[outcome] += 1
+        if message.healthy is not None:
+            healthy.append(message.healthy)
+            assert outcome == "handled"
+
+    messages = Hostility(seed).messages(count)
+    warm = 0.0
+    handled = 0
+    while batch := [message for _, message in zip(range(AT_ONCE), messages, strict=False)]:
+        await asyncio.gather(*map(one, batch))
+        handled += len(batch)
+        if not warm and handled >= count / 10:
+            warm = _resident()
+    at_the_end = _resident()
+    kept = [document async for document in database[PARKED].find({}, {"count": 1, "slug": 1})]
+    there = await database[INVITATIONS].count_documents({"_id": {"$in": healthy}, "state": "pending"})
+    await close_client(client)
+    slugs: Counter[str] = Counter()
+    for document in kept:
+        slugs[document["slug"]] += document["count"]
+    return {
+        **outcomes,
+        "kept": sum(document["count"] for document in kept),
+        "records": len(kept),
+        "slugs": slugs,
+        "healthy": len(healthy),
+        "invitations": there,
+        "warm": warm,
+        "at_the_end": at_the_end,
+    }
+
+
+def main() -> None:
+    """Take in as many as asked for."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("url")
+    parser.add_argument("database")
+    parser.add_argument("count", type=int)
+    parser.add_argument("seed", type=int)
+    asked = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    print(json.dumps(asyncio.run(take_in(asked.url, asked.database, asked.count, asked.seed))))
+
+
+if __name__ == "__main__":
+    main()
