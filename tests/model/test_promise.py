@@ -1,0 +1,295 @@
+"""The promise, tested as a whole: whatever people, publishers and faults do in any order, what was promised holds.
+
+The real intake, delivery, due loop, relay, bus, pages, operations API, replay and directory rules run over a modelled
+world with a clock of its own. A long run: `CONVIVE_MODEL_EXAMPLES=5000 make test ARGS="tests/model"`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+
+from tests.model.scene import EMAILS, PASSWORDS, Scene
+from tests.model.world import Fuse
+
+EXAMPLES = int(os.environ.get("CONVIVE_MODEL_EXAMPLES", "60"))
+STEPS = int(os.environ.get("CONVIVE_MODEL_STEPS", "40"))
+# Without shrinking a failure is reported at once, with all that happened.
+PHASES = [Phase.explicit, Phase.generate, *([Phase.shrink] if os.environ.get("CONVIVE_MODEL_SHRINK", "1") == "1" else [])]
+
+POINTS = (
+    "save:before",
+    "save:after",
+    "load:after",
+    "due:after",
+    "publish:before",
+    "publish:after",
+    "apply:before",
+    "ack:before",
+    "ack:after",
+    "smtp:before",
+    "smtp:after",
+    "directory:before",
+    "directory:after",
+    "directory save:before",
+    "directory save:after",
+    "answer:before",
+    "replay:after",
+)
+MAIL_MODES = ("accept", "later", "never", "away", "hang", "hang_after", "lost")
+EITHER = st.integers(0, 1)
+
+
+class Life(RuleBasedStateMachine):
+    """Everything that can happen, in any order."""
+
+    make_scene: Callable[[int], Scene] = Scene
+    scene: Scene
+
+    @initialize(seed=st.integers(0, 2**16))
+    def the_world_begins(self, seed: int) -> None:
+        self.scene = type(self).make_scene(seed)
+        self.scene.world.loop.run_for(1)
+
+    # --- publishers and staff ---------------------------------------------------------------------------------------
+
+    @rule(email=st.sampled_from(EMAILS), in_order=st.booleans())
+    def another_team_invites(self, email: str, in_order: bool) -> None:
+        self.scene.invite_foreign(email, in_order=in_order)
+
+    @rule(email=st.sampled_from(EMAILS), by=st.sampled_from(["email", "email", "none"]))
+    def the_cabinet_adds_a_member(self, email: str, by: str) -> None:
+        self.scene.invite_own(email, by)
+
+    @precondition(lambda self: self.scene.guests)
+    @rule(data=st.data(), email=st.sampled_from(EMAILS))
+    def a_member_is_edited(self, data: st.DataObject, email: str) -> None:
+        guest = self._guest(data)
+        if guest.is_own:
+            self.scene.edit(guest, email)
+        elif guest.alive:
+            self.scene.say(guest, "updated", email)
+
+    @precondition(lambda self: self.scene.guests)
+    @rule(data=st.data())
+    def a_member_is_removed(self, data: st.DataObject) -> None:
+        guest = self._guest(data)
+        if guest.is_own:
+            self.scene.remove(guest)
+        elif guest.alive:
+            self.scene.say(guest, "removed")
+
+    @precondition(lambda self: any(not guest.alive for guest in self.scene.guests.values()))
+    @rule(data=st.data())
+    def a_member_is_added_again(self, data: st.DataObject) -> None:
+        gone = [guest for guest in self.scene.guests.values() if not guest.alive]
+        self.scene.say(gone[data.draw(st.integers(0, len(gone) - 1))], "created")
+
+    @precondition(lambda self: self.scene.published)
+    @rule(data=st.data())
+    def an_event_is_published_again(self, data: st.DataObject) -> None:
+        self.scene.publish(*self.scene.published[data.draw(st.integers(0, len(self.scene.published) - 1))])
+
+    @precondition(lambda self: self.scene.guests)
+    @rule(data=st.data(), what=st.sampled_from(["resend", "resend", "revoke"]))
+    def somebody_asks_on_the_bus(self, data: st.DataObject, what: str) -> None:
+        self.scene.request(self._guest(data), what)
+
+    @precondition(lambda self: any(guest.is_own for guest in self.scene.guests.values()))
+    @rule(data=st.data())
+    def staff_invites_again(self, data: st.DataObject) -> None:
+        own = [guest for guest in self.scene.guests.values() if guest.is_own]
+        self.scene.invite_again(own[data.draw(st.integers(0, len(own) - 1))])
+
+    @rule()
+    def somebody_publishes_nonsense(self) -> None:
+        self.scene.broker.publish("user.created", b"{}", "nonsense")
+
+    # --- operators and people ---------------------------------------------------------------------------------------
+
+    @precondition(lambda self: self.scene.guests)
+    @rule(data=st.data(), what=st.sampled_from(["resend", "extend", "extend", "revoke"]), at=EITHER)
+    def an_operator_acts(self, data: st.DataObject, what: str, at: int) -> None:
+        self.scene.operate(self.scene.processes[at], self._guest(data), what)
+
+    @precondition(lambda self: self.scene.world.mails)
+    @rule(
+        data=st.data(),
+        what=st.sampled_from(["look", "open", "password", "password", "accept", "decline", "renew"]),
+        password=st.sampled_from(PASSWORDS),
+        at=EITHER,
+        newest=st.booleans(),
+    )
+    def a_person_acts(self, data: st.DataObject, what: str, password: str, at: int, newest: bool) -> None:
+        mails = self.scene.world.mails
+        mail = mails[-1] if newest else mails[data.draw(st.integers(0, len(mails) - 1))]
+        self.scene.person(self.scene.processes[at], mail.link, what, password)
+
+    @precondition(lambda self: self.scene.world.mails)
+    @rule(passwords=st.lists(st.sampled_from(PASSWORDS), min_size=2, max_size=2), at=EITHER)
+    def two_race_with_one_link(self, passwords: list[str], at: int) -> None:
+        for number, password in enumerate(passwords):
+            process = self.scene.processes[(at + number) % 2]
+            self.scene.person(process, self.scene.world.mails[-1].link, "password", password)
+
+    @precondition(lambda self: self.scene.codes)
+    @rule()
+    def the_code_is_used(self) -> None:
+        self.scene.sign_in(code=self.scene.codes.pop())
+
+    @rule(email=st.sampled_from(EMAILS), password=st.sampled_from(PASSWORDS))
+    def somebody_signs_in(self, email: str, password: str) -> None:
+        self.scene.sign_in(email=email, password=password)
+
+    # --- time -------------------------------------------------------------------------------------------------------
+
+    @rule(seconds=st.sampled_from([0.01, 0.1, 1, 1, 10, 10, 70, 600]))
+    def time_passes(self, seconds: float) -> None:
+        self._goes_on(seconds)
+
+    @rule(steps=st.integers(1, 60))
+    def a_few_steps_are_taken(self, steps: int) -> None:
+        self.scene.world.loop.run_steps(steps)
+        self.scene.check()
+
+    @rule()
+    def links_run_out(self) -> None:
+        self._goes_on(31 * 60)
+
+    # --- faults -----------------------------------------------------------------------------------------------------
+
+    @rule(at=EITHER, after=st.integers(0, 200))
+    def a_process_is_killed(self, at: int, after: int) -> None:
+        owner = self.scene.processes[at].owner
+        if after == 0:
+            self.scene.world.kill(owner)
+        else:
+            owner.dies_after = after
+
+    @rule(at=EITHER)
+    def a_process_is_restarted(self, at: int) -> None:
+        self.scene.restart(at)
+
+    @rule(at=EITHER)
+    def a_process_is_asked_to_end(self, at: int) -> None:
+        process = self.scene.processes[at]
+        if not process.owner.dead:
+            self.scene.world.spawn(process.drain(), process.owner)
+
+    @rule(at=EITHER, seconds=st.sampled_from([0, 20, 70, 200]))
+    def a_process_is_stopped_for_a_while(self, at: int, seconds: float) -> None:
+        owner = self.scene.processes[at].owner
+        self.scene.world.stop(owner)
+        self._goes_on(seconds)
+        if seconds:
+            self.scene.world.go_on(owner)
+
+    @rule(at=EITHER)
+    def a_process_goes_on(self, at: int) -> None:
+        self.scene.world.go_on(self.scene.processes[at].owner)
+
+    @rule(point=st.sampled_from(POINTS), effect=st.sampled_from(["crash", "stop", "away"]), passes=st.integers(1, 6))
+    def something_will_go_wrong(self, point: str, effect: Any, passes: int) -> None:
+        self.scene.world.fuses.append(Fuse(point, effect, passes))
+
+    @rule(mode=st.sampled_from(["up", "up", "silent", "deaf"]))
+    def the_database(self, mode: Any) -> None:
+        self.scene.world.set_database(mode)
+
+    @rule(mode=st.sampled_from(MAIL_MODES))
+    def the_mail_server(self, mode: Any) -> None:
+        self.scene.world.mail_mode = mode
+
+    @rule(modes=st.lists(st.sampled_from(MAIL_MODES), min_size=1, max_size=4))
+    def the_next_mails(self, modes: list[Any]) -> None:
+        self.scene.world.next_mail += modes
+
+    @rule(up=st.booleans())
+    def the_broker(self, up: bool) -> None:
+        if up and not self.scene.broker.up:
+            self.scene.broker.come_up()
+        elif not up:
+            self.scene.broker.go_down()
+
+    @rule(refuses=st.booleans(), drops=st.booleans(), disorderly=st.booleans(), doubles=st.integers(0, 5))
+    def the_broker_is_unkind(self, refuses: bool, drops: bool, disorderly: bool, doubles: int) -> None:
+        broker = self.scene.broker
+        broker.refuses, broker.drops_confirms, broker.disorderly, broker.doubles = refuses, drops, disorderly, doubles
+
+    @rule(data=st.data(), cancel=st.booleans())
+    def a_connection_is_lost(self, data: st.DataObject, cancel: bool) -> None:
+        broker = self.scene.broker
+        if broker.connections:
+            connection = broker.connections[data.draw(st.integers(0, len(broker.connections) - 1))]
+            if cancel:
+                broker.cancel_consumers(connection)
+            else:
+                broker.drop(connection)
+
+    @rule(answers=st.booleans())
+    def the_directory_answers(self, answers: bool) -> None:
+        self.scene.world.directory_answers = answers
+
+    @rule(restart=st.booleans())
+    def the_directory_crashes(self, restart: bool) -> None:
+        self.scene.directory.crash()
+        if restart:
+            self.scene.directory.restart()
+
+    # --- replay and rest --------------------------------------------------------------------------------------------
+
+    @rule(origin=st.sampled_from(["log", "parked"]), at=EITHER)
+    def an_operator_replays(self, origin: str, at: int) -> None:
+        if self.scene.broker.log and not self.scene.processes[at].owner.dead:
+            self.scene.replay(origin, self.scene.processes[at])
+
+    @rule()
+    def the_faults_end(self) -> None:
+        self.scene.end_faults()
+
+    @rule()
+    def the_world_comes_to_rest(self) -> None:
+        self.scene.rest()
+        self.scene.check_at_rest()
+
+    def teardown(self) -> None:
+        if not hasattr(self, "scene"):
+            return
+        try:
+            if sys.exc_info()[0] is None:
+                self.scene.rest()
+                self.scene.check_at_rest()
+                self.scene.replaying_all_changes_nothing()
+                self.scene.check_at_rest()
+                self.scene.rebuilding_brings_all_back()
+        finally:
+            self.scene.close()
+
+    def _goes_on(self, seconds: float) -> None:
+        self.scene.world.loop.run_for(seconds)
+        self.scene.check()
+
+    def _guest(self, data: st.DataObject) -> Any:
+        guests = list(self.scene.guests.values())
+        return guests[data.draw(st.integers(0, len(guests) - 1))]
+
+
+def test_the_promise_holds() -> None:
+    run_state_machine_as_test(
+        Life,
+        settings=settings(
+            max_examples=EXAMPLES,
+            stateful_step_count=STEPS,
+            deadline=None,
+            phases=PHASES,
+            print_blob=True,
+            report_multiple_bugs=False,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
