@@ -177,16 +177,26 @@ class Crowd:
         guest.ends = frozenset({"revoked"})
 
     async def _removed_first(self, guest: Guest, person: Person) -> None:
-        """The removal overtakes the creation."""
+        """The removal overtakes the creation; half of them are added again."""
         await self._office.remove(guest, sequence=2)
         await self._office.invite(guest, person.chance)
         guest.ends = frozenset({"revoked"})
+        if person.chance.random() < 0.5:
+            guest.ends = frozenset()
+            guest.removed = False
+            guest.new_links += 2
+            await person.think()
+            guest.sequence = 2
+            await self._office.add_again(guest)
+            mail = await person.mail()
+            await person.think()
+            await person.come_in(mail)
+            guest.ends = frozenset({"active"})
 
     async def _returned(self, guest: Guest, person: Person) -> None:
         """Removed, and added again under the same id: a new life, in which old links stay dead."""
         await self._office.invite(guest, person.chance)
-        if person.chance.random() < 0.7:
-            await person.mail()
+        await person.mail()
         await self._office.remove(guest)
         guest.removed = False
         # Else the person might be in by the old link before the removal has arrived.

@@ -119,10 +119,14 @@ _DECK = (
 )
 _FIRST_AT = 4.0
 _SHORTEST_GAP, _LONGEST_GAP = 7.0, 14.0
+# How often a process ends while another fault lasts: what it holds then is what an outage has piled up.
+_IN_COMPANY = 0.4
+_LONG_ENOUGH = 2.0
+_OUTAGES = (Kind.PAUSE, Kind.SLOW, Kind.HALF_OPEN, Kind.HANG, Kind.KILL)
 
 
 def make_plan(seed: int, seconds: float) -> Sequence[Fault]:
-    """The faults of a run: every sort once before any comes again, the next sometimes before the last is over."""
+    """The faults of a run: every sort once before any comes again, some while another lasts."""
     chance = random.Random(f"plan {seed}")
     faults: list[Fault] = []
     deck: list[_Card] = []
@@ -132,7 +136,13 @@ def make_plan(seed: int, seconds: float) -> Sequence[Fault]:
             deck = chance.sample(_DECK, k=len(_DECK))
         card = deck.pop()
         lasts = min(chance.uniform(card.shortest, card.longest), max(seconds - at, 0.0))
-        faults.append(Fault(len(faults) + 1, card.kind, chance.choice(card.choices), round(at, 2), round(lasts, 2)))
+        fault = Fault(len(faults) + 1, card.kind, chance.choice(card.choices), round(at, 2), round(lasts, 2))
+        faults.append(fault)
+        others = [service for service in SERVICES if service not in fault.targets]
+        if others and lasts > _LONG_ENOUGH and card.kind in _OUTAGES and chance.random() < _IN_COMPANY:
+            kind = chance.choice((Kind.KILL, Kind.KILL, Kind.TERMINATE))
+            then, down = at + lasts * chance.uniform(0.5, 0.9), chance.uniform(0, 2)
+            faults.append(Fault(len(faults) + 1, kind, (chance.choice(others),), round(then, 2), round(down, 2)))
         at += chance.uniform(_SHORTEST_GAP, _LONGEST_GAP)
     return faults
 
