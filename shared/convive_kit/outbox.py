@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypedDict
 
@@ -49,8 +50,10 @@ class Applies(Protocol):
 class Relay:
     """Publishes outbox entries, right after their commit and, for what a crash or an outage left, by sweeping.
 
-    `older_than` and `every` in seconds; at most `in_flight` documents are being announced at a time, the rest is left
-    to the sweeper, so a broker outage costs no memory.
+    Times in seconds. At most `in_flight` documents are being announced at a time, the rest is left to the sweeper, so a
+    broker outage costs no memory. The sweeper takes what is older than `older_than` every `every` seconds; once an
+    announcement has failed it tries after `catch_up`, and takes what is older than that: what an outage has piled up
+    goes out when it ends.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class Relay:
         in_flight: int = 1000,
         older_than: float = 30.0,
         every: float = 10.0,
+        catch_up: float = 2.0,
     ) -> None:
         self._bus = bus
         self._collection = collection.with_options(read_concern=MAJORITY)
@@ -71,6 +75,8 @@ class Relay:
         self._in_flight = in_flight
         self._older_than = timedelta(seconds=older_than)
         self._every = every
+        self._catch_up = catch_up
+        self._behind = asyncio.Event()
         self._announcing: set[asyncio.Task[None]] = set()
 
     def announce(self, id: Any, entries: Sequence[OutboxEntry]) -> None:
@@ -90,16 +96,25 @@ class Relay:
         """Sweep until cancelled."""
         while True:
             # Spread, so that several processes do not publish the same leftovers in the same moment.
-            await asyncio.sleep(self._every * random.uniform(0.8, 1.2))  # noqa: S311 (not for secrets)
+            spread = random.uniform(0.8, 1.2)  # noqa: S311 (not for secrets)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._every * spread):
+                    await self._behind.wait()
+            older_than = self._older_than
+            if self._behind.is_set():
+                self._behind.clear()
+                older_than = timedelta(seconds=self._catch_up)
+                await asyncio.sleep(self._catch_up * spread)
             try:
-                while await self.sweep():
+                while await self.sweep(older_than=older_than):
                     pass
             except Retry as away:
+                self._behind.set()
                 log.warning("outbox.sweep_paused", cause=away.slug)
 
-    async def sweep(self, *, largest: int = 200) -> bool:
+    async def sweep(self, *, older_than: timedelta | None = None, largest: int = 200) -> bool:
         """Publish entries that have waited too long; True when there may be more. Raises `Retry` in an outage."""
-        cutoff = self._now() - self._older_than
+        cutoff = self._now() - (self._older_than if older_than is None else older_than)
         overdue = {"outbox.at": {"$lt": cutoff}}
         waiting = self._collection.find(overdue, {"outbox": 1}).sort("outbox.at", 1).limit(largest)
         try:
@@ -118,6 +133,7 @@ class Relay:
         try:
             await self._publish(id, entries)
         except Retry as away:
+            self._behind.set()
             log.debug("outbox.left_to_sweeper", cause=away.slug)
 
     async def _publish(self, id: Any, entries: Sequence[OutboxEntry]) -> bool:

@@ -250,6 +250,23 @@ async def test_the_sweeper_runs_by_itself_and_survives_an_outage(
     sweeping.cancel()
 
 
+async def test_what_an_outage_has_left_goes_out_when_it_ends_and_need_not_grow_old(
+    bus: FakeBus, commit: GroupCommit, collection: Collection
+) -> None:
+    relay = a_relay(bus, collection, commit, now=NOW + timedelta(seconds=1), catch_up=0.05)
+    sweeping = asyncio.create_task(relay.run())
+    bus.away = True
+    relay.announce("a", await saved(commit, an_entry("a.1")))
+    await relay.drain()
+    await asyncio.sleep(0.2)
+    bus.away = False
+
+    await until(lambda: bus.published, within=3)
+
+    assert not sweeping.done()
+    sweeping.cancel()
+
+
 @pytest.mark.broker
 async def test_on_the_real_bus_an_announced_event_arrives_once_and_the_outbox_is_empty(
     amqp_url: str, commit: GroupCommit, collection: Collection
