@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,7 +31,8 @@ _AT_THE_SAME_TIME = 4
 @dataclass(slots=True)
 class Evidence:
     """`log`: each event by its id; `copies`: how often it stands there. `waiting`: what is not at rest, in words, and
-    how much of it. `links`, `passwords`: what is wrong with links that must be dead, with passwords that must work."""
+    how much of it. `links`, `passwords`: what is wrong with links that must be dead, with passwords that must work.
+    `errors`: how often the services logged an error of that name."""
 
     invitations: dict[str, Document] = field(default_factory=dict[str, Document])
     members: dict[str, Document] = field(default_factory=dict[str, Document])
@@ -42,6 +45,7 @@ class Evidence:
     links: list[str] = field(default_factory=list[str])
     passwords: list[str] = field(default_factory=list[str])
     exits: Mapping[str, int | None] = field(default_factory=dict[str, int | None])
+    errors: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 async def until_at_rest(stage: Stage, within: float) -> Mapping[str, int]:
@@ -89,6 +93,20 @@ async def queue_lengths(stage: Stage) -> Mapping[str, int]:
             f"messages in {name}": (await underlay.queue_declare(name, passive=True)).message_count or 0
             for name in _WORK_QUEUES
         }
+
+
+def logged_errors(stage: Stage) -> Mapping[str, int]:
+    """What the services themselves call errors, by name: of interest, and no fault of theirs during an outage."""
+    found: Counter[str] = Counter()
+    for name in stage.services:
+        with (stage.folder / f"{name}.log").open(errors="replace") as log:
+            for text in log:
+                if '"level":"error"' in text or '"level": "error"' in text:
+                    with suppress(ValueError):
+                        found[str(json.loads(text).get("event"))] += 1
+                elif text.startswith("Traceback"):
+                    found["traceback on stderr"] += 1
+    return dict(found.most_common())
 
 
 async def collect(stage: Stage) -> Evidence:

@@ -119,8 +119,9 @@ _DECK = (
 )
 _FIRST_AT = 4.0
 _SHORTEST_GAP, _LONGEST_GAP = 7.0, 14.0
-# How often a process ends while another fault lasts: what it holds then is what an outage has piled up.
-_IN_COMPANY = 0.4
+# How often a process ends while another fault lasts: what it holds then is what an outage has piled up, and nothing
+# piles up more than a database that does not answer.
+_IN_COMPANY, _WITHOUT_DATABASE = 0.4, 0.8
 _LONG_ENOUGH = 2.0
 _OUTAGES = (Kind.PAUSE, Kind.SLOW, Kind.HALF_OPEN, Kind.HANG, Kind.KILL)
 
@@ -138,13 +139,20 @@ def make_plan(seed: int, seconds: float) -> Sequence[Fault]:
         lasts = min(chance.uniform(card.shortest, card.longest), max(seconds - at, 0.0))
         fault = Fault(len(faults) + 1, card.kind, chance.choice(card.choices), round(at, 2), round(lasts, 2))
         faults.append(fault)
-        others = [service for service in SERVICES if service not in fault.targets]
-        if others and lasts > _LONG_ENOUGH and card.kind in _OUTAGES and chance.random() < _IN_COMPANY:
+        others = _affected(fault)
+        often = _WITHOUT_DATABASE if DATABASE in fault.targets[0] else _IN_COMPANY
+        if others and lasts > _LONG_ENOUGH and card.kind in _OUTAGES and chance.random() < often:
             kind = chance.choice((Kind.KILL, Kind.KILL, Kind.TERMINATE))
             then, down = at + lasts * chance.uniform(0.5, 0.9), chance.uniform(0, 2)
             faults.append(Fault(len(faults) + 1, kind, (chance.choice(others),), round(then, 2), round(down, 2)))
         at += chance.uniform(_SHORTEST_GAP, _LONGEST_GAP)
     return faults
+
+
+def _affected(fault: Fault) -> Sequence[str]:
+    """The services that hold something back because of a fault."""
+    cut_off = [service for service in SERVICES if fault.targets[0].startswith(f"{service} to ")]
+    return cut_off or [service for service in SERVICES if service not in fault.targets]
 
 
 def repeats_allowed(fault: Fault) -> int:

@@ -45,6 +45,9 @@ def table(outcome: Outcome) -> Iterator[str]:
     for name, found, bar, good in rows:
         yield f"{name:<20} {found:>6}   bar: {bar:<28} {'ok' if good else 'MISSED'}"
     yield f"(events published more than once, which receivers know by their id: {verdict.events_repeated})"
+    if outcome.errors:
+        errors = ", ".join(f"{count} {name}" for name, count in outcome.errors.items())
+        yield f"(logged as errors by the services: {errors})"
     for name, found in _wrong(outcome):
         if found:
             yield ""
@@ -92,6 +95,7 @@ def result(outcome: Outcome) -> dict[str, Any]:
         "mails": outcome.mails,
         "mails_cut_after_data": outcome.cut_after_data,
         "events": outcome.events,
+        "logged_errors": dict(outcome.errors),
         "seconds": outcome.seconds,
         "recovery_seconds": dict(sorted(_recoveries(outcome.incidents).items())),
         "faults": [

@@ -13,7 +13,15 @@ from pymongo.errors import PyMongoError
 
 from tests.chaos.callers import Publisher, Web
 from tests.chaos.crowd import Crowd, Desk
-from tests.chaos.evidence import Evidence, collect, queue_lengths, try_links, try_passwords, until_at_rest
+from tests.chaos.evidence import (
+    Evidence,
+    collect,
+    logged_errors,
+    queue_lengths,
+    try_links,
+    try_passwords,
+    until_at_rest,
+)
 from tests.chaos.ledger import Ledger
 from tests.chaos.plan import Fault, make_plan
 from tests.chaos.stage import Stage
@@ -40,6 +48,7 @@ class Outcome:
     mails: int
     cut_after_data: int
     events: int
+    errors: Mapping[str, int]
     seconds: dict[str, float] = field(default_factory=dict[str, float])
 
 
@@ -73,6 +82,7 @@ async def run(folder: Path, seed: int, minutes: float, invitations: int) -> Outc
             await try_passwords(evidence, ledger, web)
             await until_at_rest(stage, 60)
             evidence.exits = await stage.stop_services()
+            evidence.errors = logged_errors(stage)
             left = await queue_lengths(stage)
             evidence.waiting = {**waiting, **{what: count for what, count in left.items() if count}}
         finally:
@@ -93,6 +103,7 @@ async def run(folder: Path, seed: int, minutes: float, invitations: int) -> Outc
         len(stage.sink.mails),
         len(stage.sink.cut_after_data),
         len(evidence.log),
+        evidence.errors,
         clock.seconds,
     )
 

@@ -71,11 +71,12 @@ class _Check:
         """What each guest was told, held against where their invitation stands."""
         for guest in self._ledger.guests:
             who = f"guest {guest.number} ({guest.story}, {guest.member_id or 'never added'})"
+            invitation = self._evidence.invitations.get(guest.invitation_id) if guest.member_id else None
             if not guest.ends:
-                self._verdict.stuck.append(f"{who}: the story is not over")
+                state = invitation["state"] if invitation else "none"
+                self._verdict.stuck.append(f"{who}: the story is not over; invitation: {state}")
             if not guest.accepted:
                 continue
-            invitation = self._evidence.invitations.get(guest.invitation_id)
             if invitation is None:
                 self._verdict.lost.append(f"{who}: accepted, and there is no invitation")
             else:
