@@ -156,7 +156,7 @@ def machine(engines: dict[str, str], *, in_memory: bool) -> str:
     kinds = {"Python": platform.python_version(), **engines, **{name: version(name) for name in _PACKAGES}}
     versions = ", ".join(f"{name} {number}" for name, number in kinds.items())
     return (
-        f"{os.cpu_count()} cores ({model}), {memory_gb:.0f} GB, Linux {platform.release()}; files of broker and"
+        f"{os.cpu_count()} cores ({model}), {memory_gb:.0f} GB, Linux {platform.release().partition('-')[0]}; files of broker and"
         f" database {'in memory' if in_memory else 'on disk'}; load average of the 5 minutes before"
         f" {os.getloadavg()[1]:.1f}; {versions}"
     )
