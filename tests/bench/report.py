@@ -155,8 +155,9 @@ def machine(engines: dict[str, str], *, in_memory: bool) -> str:
     memory_gb = next(int(line.split()[1]) for line in _lines("/proc/meminfo") if line.startswith("MemTotal")) / 1e6
     kinds = {"Python": platform.python_version(), **engines, **{name: version(name) for name in _PACKAGES}}
     versions = ", ".join(f"{name} {number}" for name, number in kinds.items())
+    kernel = platform.release().partition("-")[0]
     return (
-        f"{os.cpu_count()} cores ({model}), {memory_gb:.0f} GB, Linux {platform.release()}; files of broker and"
+        f"{os.cpu_count()} cores ({model}), {memory_gb:.0f} GB, Linux {kernel}; files of broker and"
         f" database {'in memory' if in_memory else 'on disk'}; load average of the 5 minutes before"
         f" {os.getloadavg()[1]:.1f}; {versions}"
     )

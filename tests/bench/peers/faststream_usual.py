@@ -32,7 +32,7 @@ from invitation.delivery.mail import TEMPLATES
 from invitation.i18n import LOCALES, Locale, translations
 from invitation.store.mongo import INDEXES, INVITATIONS
 
-# The best of 10, 32, 64, 128 and 256 messages at a time, and of 4, 8, 16 and 32 connections, on two cores.
+# The best of 10 messages over 4 connections, 32/8, 64/16, 128/32 and 256/32, on two cores.
 MESSAGES_AT_A_TIME = int(os.environ.get("BENCH_PREFETCH", "128"))
 SMTP_CONNECTIONS = int(os.environ.get("BENCH_CONNECTIONS", "32"))
 LINK_LIFE = timedelta(days=14)
