@@ -12,7 +12,7 @@ from tests.chaos.plan import make_plan
 from tests.chaos.report import table
 from tests.chaos.run import run
 
-SEED, MINUTES, INVITATIONS = 11, 1.0, 250
+SEED, MINUTES, INVITATIONS = 45, 1.0, 250
 
 
 @pytest.mark.slow
