@@ -154,7 +154,7 @@ class Entrance:
                 refuse_unfit(password)
                 chosen = new_hash = new_hash or await self._passwords.hash(password)
             elif account and password is not None and (proven_hash is None or account.password_hash != proven_hash):
-                await self._prove(account, password)
+                await self._prove(account, password, used=claim.invitation_id in account.redemptions)
                 proven_hash = account.password_hash
             account = account or Account(id=claim.email_key, account_id=str(uuid4()), email=claim.email)
             code = new_secret()
@@ -169,10 +169,11 @@ class Entrance:
             return Redeemed(credential, code)
         raise Crowded
 
-    async def _prove(self, account: Account, password: str) -> None:
+    async def _prove(self, account: Account, password: str, *, used: bool) -> None:
         await self._count("sign-in.account", account.id, self._per_account)
         if len(password) > LONGEST or not await self._passwords.matches(account.password_hash, password):
-            raise OtherPassword
+            # Whoever was faster with this very link, or an account that was there all along: people are told apart.
+            raise OtherPassword(link="used" if used else "unused")
 
     async def _as_we_know_it(self, claim: Claim) -> Claim:
         """The claim with our own member's data in place of what the link's sender remembers; raises `MemberGone`."""

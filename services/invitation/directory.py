@@ -26,6 +26,11 @@ class DirectoryAway(Retry):
 class OtherPassword(Exception):
     """The account has another password."""
 
+    def __init__(self, *, link_is_used: bool) -> None:
+        """`link_is_used`: somebody set that password with this very link."""
+        super().__init__()
+        self.link_is_used = link_is_used
+
 
 class MemberGone(Exception):
     """The person is no longer a member of the dossier."""
@@ -125,7 +130,7 @@ class Directory:
         status, answer = await self._call("POST", "/internal/v1/redemptions", self._service, body=body, expected=told)
         match status:
             case HTTPStatus.CONFLICT:
-                raise OtherPassword
+                raise OtherPassword(link_is_used=answer.get("link") == "used")
             case HTTPStatus.GONE:
                 raise MemberGone
             case HTTPStatus.TOO_MANY_REQUESTS:

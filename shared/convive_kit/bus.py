@@ -229,7 +229,7 @@ class Bus:
         `Unroutable` when no queue would take it.
         """
         exchange = self._exchange
-        if exchange is None or not self._ready.is_set():
+        if exchange is None:
             raise BusAway
         message = aio_pika.Message(
             body,
@@ -250,7 +250,8 @@ class Bus:
     async def _attach(self, connection: AbstractConnection) -> None:
         connection.close_callbacks.add(self._break)
         channel = await self._open_channel(connection, on_return_raises=True)
-        exchange = await self._declare(channel)
+        # Before anything is consumed: what the first messages lead to must not find the bus away.
+        self._exchange = await self._declare(channel)
         self._attached = []
         for consumer in self._consumers:
             # A channel each: a prefetch of its own, and a slow queue does not hold up another.
@@ -258,7 +259,6 @@ class Bus:
             await own.set_qos(prefetch_count=consumer.prefetch)
             queue = await own.get_queue(consumer.queue, ensure=False)
             self._attached.append((await queue.consume(consumer.receive), queue))
-        self._exchange = exchange
 
     async def _open_channel(self, connection: AbstractConnection, *, on_return_raises: bool) -> AbstractChannel:
         channel = await connection.channel(publisher_confirms=True, on_return_raises=on_return_raises)
@@ -270,6 +270,7 @@ class Bus:
 
     def _break(self, *_: object) -> None:
         self._ready.clear()
+        self._exchange = None
         self._broken.set()
 
     @staticmethod

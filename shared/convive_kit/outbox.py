@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -50,10 +51,10 @@ class Applies(Protocol):
 class Relay:
     """Publishes outbox entries, right after their commit and, for what a crash or an outage left, by sweeping.
 
-    Times in seconds. At most `in_flight` documents are being announced at a time, the rest is left to the sweeper, so a
-    broker outage costs no memory. The sweeper takes what is older than `older_than` every `every` seconds; once an
-    announcement has failed it tries after `catch_up`, and takes what is older than that: what an outage has piled up
-    goes out when it ends.
+    Times in seconds. At most `in_flight` documents are being announced at a time and `most_waiting` wait for it, the
+    rest is left to the sweeper, so a broker outage costs little memory. The sweeper takes what is older than
+    `older_than` every `every` seconds; once an announcement has failed it tries after `catch_up`, and takes what is
+    older than that: what an outage has piled up goes out when it ends.
     """
 
     def __init__(
@@ -63,7 +64,8 @@ class Relay:
         collection: Collection,
         commit: Applies,
         now: Callable[[], datetime],
-        in_flight: int = 1000,
+        in_flight: int = 500,
+        most_waiting: int = 20_000,
         older_than: float = 30.0,
         every: float = 10.0,
         catch_up: float = 2.0,
@@ -77,15 +79,22 @@ class Relay:
         self._every = every
         self._catch_up = catch_up
         self._behind = asyncio.Event()
+        self._most_waiting = most_waiting
+        self._waiting: deque[tuple[Any, Sequence[OutboxEntry]]] = deque()
         self._announcing: set[asyncio.Task[None]] = set()
 
     def announce(self, id: Any, entries: Sequence[OutboxEntry]) -> None:
         """Publish the entries that a committed write has pushed into the document `id`; does not wait."""
-        if not entries or len(self._announcing) >= self._in_flight:
+        if not entries:
             return
-        task = asyncio.create_task(self._announce(id, entries), name="announce")
-        self._announcing.add(task)
-        task.add_done_callback(self._announcing.discard)
+        if len(self._waiting) >= self._most_waiting:
+            self._behind.set()
+            return
+        self._waiting.append((id, entries))
+        if len(self._announcing) < self._in_flight:
+            task = asyncio.create_task(self._announce_all(), name="announce")
+            self._announcing.add(task)
+            task.add_done_callback(self._announcing.discard)
 
     async def drain(self) -> None:
         """Return when what is being announced has been published or left to a sweeper."""
@@ -129,12 +138,14 @@ class Relay:
             log.info("outbox.swept", documents=len(documents))
         return len(documents) == largest and all(published)
 
-    async def _announce(self, id: Any, entries: Sequence[OutboxEntry]) -> None:
-        try:
-            await self._publish(id, entries)
-        except Retry as away:
-            self._behind.set()
-            log.debug("outbox.left_to_sweeper", cause=away.slug)
+    async def _announce_all(self) -> None:
+        while self._waiting:
+            id, entries = self._waiting.popleft()
+            try:
+                await self._publish(id, entries)
+            except Retry as away:
+                self._behind.set()
+                log.debug("outbox.left_to_sweeper", cause=away.slug)
 
     async def _publish(self, id: Any, entries: Sequence[OutboxEntry]) -> bool:
         """Publish in order, then clear what was confirmed; False when one was refused and stays."""

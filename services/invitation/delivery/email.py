@@ -5,23 +5,16 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, cast
 
 import aiosmtplib
 import structlog
-from aiosmtplib import (
-    SMTPAuthenticationError,
-    SMTPException,
-    SMTPRecipientsRefused,
-    SMTPResponseException,
-    SMTPSenderRefused,
-    SMTPServerDisconnected,
-)
+from aiosmtplib import SMTPException
 
-from invitation.delivery.channels import Accepted, NotTaken, ProviderAway, RefusedForGood, RefusedForNow
+from invitation.delivery.channels import Accepted, ProviderAway, RefusedForGood, RefusedForNow
+from invitation.delivery.dialogue import Dialogue, Disconnected, Refused, Reply
 from invitation.delivery.headers import UnusableAddress
 from invitation.delivery.mail import Letter, MailRenderer
 from invitation.lifecycle.invitation import Invitation
@@ -49,63 +42,84 @@ class SmtpServer:
     password: str | None = None
 
 
+@dataclass(slots=True)
+class _Connection:
+    # The client made the connection and must live as long as it; the dialogue has taken it over.
+    client: aiosmtplib.SMTP
+    dialogue: Dialogue
+    idle_since: float = 0.0
+    mails: int = 0
+
+
 class SmtpPool:
     """Connections that are used again, the last used first, so that few stay open when little is sent."""
 
     def __init__(self, server: SmtpServer) -> None:
         self._server = server
-        self._idle: list[tuple[float, int, aiosmtplib.SMTP]] = []
+        self._idle: list[_Connection] = []
 
     async def send(self, sender: str, recipient: str, message: bytes) -> str:
         """Hand one message in; returns the server's reply. Raises a `NotTaken`."""
-        connection, used = await self._connected()
-        options = ["BODY=8BITMIME"] if connection.supports_extension("8bitmime") else []
-        if not recipient.isascii():
-            if not connection.supports_extension("smtputf8"):
-                self._keep(connection, used)
-                raise RefusedForGood("the mail server does not take addresses with accents (SMTPUTF8)")
-            options.append("SMTPUTF8")
-        try:
-            _, reply = await connection.sendmail(sender, [recipient], message, mail_options=options)
-        except (SMTPSenderRefused, SMTPAuthenticationError) as error:
-            connection.close()
-            raise ProviderAway(f"the mail server refuses us: {_shown(error.code, error.message, recipient)}") from error
-        except SMTPRecipientsRefused as error:
-            self._keep(connection, used + 1)
-            refused = error.recipients[0]
-            raise _refusal(refused.code, refused.message, recipient) from error
-        except SMTPResponseException as error:
-            connection.close()
-            if error.code == 421:  # it closes the channel (RFC 5321 3.8)
-                raise ProviderAway(_shown(error.code, error.message, recipient)) from error
-            raise _refusal(error.code, error.message, recipient) from error
-        except (SMTPServerDisconnected, OSError) as error:
-            # Perhaps it has the mail, nobody can know: the next attempt carries the same Message-ID.
-            connection.close()
-            raise RefusedForNow("the connection was lost while handing the mail in") from error
-        except SMTPException as error:
-            connection.close()
-            raise RefusedForNow(type(error).__name__) from error
-        except BaseException:
-            connection.close()  # cut in the middle of a dialogue: of no more use to anybody
-            raise
-        self._keep(connection, used + 1)
-        return reply
+        while True:
+            connection = self._reusable() or await self._connect()
+            try:
+                return await self._hand_in(connection, sender, recipient, message)
+            except Disconnected as error:
+                connection.dialogue.close()
+                if connection.mails and not connection.dialogue.message_began:
+                    continue  # it was closed while it was idle, and nothing of this message was sent: no attempt yet
+                # Perhaps it has the mail, nobody can know: the next attempt carries the same Message-ID.
+                raise RefusedForNow("the connection was lost while handing the mail in") from error
 
     async def close(self) -> None:
         """Say goodbye on every idle connection."""
         idle, self._idle = self._idle, []
-        await asyncio.gather(*(self._quit(connection) for _, _, connection in idle))
+        for connection in idle:
+            connection.dialogue.close()
 
-    async def _connected(self) -> tuple[aiosmtplib.SMTP, int]:
-        oldest_usable = time.monotonic() - _IDLE_FOR
+    async def _hand_in(self, connection: _Connection, sender: str, recipient: str, message: bytes) -> str:
+        options = " BODY=8BITMIME" if connection.client.supports_extension("8bitmime") else ""
+        if not recipient.isascii():
+            if not connection.client.supports_extension("smtputf8"):
+                self._keep(connection)
+                raise RefusedForGood("the mail server does not take addresses with accents (SMTPUTF8)")
+            options += " SMTPUTF8"
+        try:
+            reply = await connection.dialogue.hand_in(sender, recipient, message, options=options)
+        except Refused as refused:
+            code, shown = refused.reply.code, _shown(refused.reply, recipient)
+            if code == 421:  # it closes the channel (RFC 5321 3.8)
+                connection.dialogue.close()
+                raise ProviderAway(shown) from refused
+            self._keep(connection)
+            if refused.command == "MAIL":
+                raise ProviderAway(f"the mail server refuses us: {shown}") from refused
+            kind = RefusedForGood if 500 <= code < 600 else RefusedForNow
+            raise kind(shown) from refused
+        except Disconnected:
+            raise
+        except BaseException:
+            connection.dialogue.close()  # cut in the middle of a dialogue: of no more use to anybody
+            raise
+        self._keep(connection)
+        return reply.text
+
+    def _reusable(self) -> _Connection | None:
+        oldest = time.monotonic() - _IDLE_FOR
         while self._idle:
-            since, used, connection = self._idle.pop()
-            if since >= oldest_usable and used < _MAILS_PER_CONNECTION and connection.is_connected:
-                return connection, used
-            connection.close()
+            connection = self._idle.pop()
+            if (
+                connection.idle_since >= oldest
+                and connection.mails < _MAILS_PER_CONNECTION
+                and connection.dialogue.is_usable
+            ):
+                return connection
+            connection.dialogue.close()
+        return None
+
+    async def _connect(self) -> _Connection:
         server = self._server
-        connection = aiosmtplib.SMTP(
+        client = aiosmtplib.SMTP(
             hostname=server.host,
             port=server.port,
             timeout=_CONNECT_TIMEOUT,
@@ -116,23 +130,20 @@ class SmtpPool:
             tls_context=None if server.tls == "never" else ssl.create_default_context(),
         )
         try:
-            await connection.connect()
+            await client.connect()
         except (SMTPException, OSError) as error:
-            connection.close()
+            client.close()
             raise ProviderAway(f"no connection to the mail server: {type(error).__name__}") from error
         except BaseException:
-            connection.close()
+            client.close()
             raise
-        return connection, 0
+        transport = cast("asyncio.Transport", client.transport)
+        return _Connection(client, Dialogue(transport, pipelining=client.supports_extension("pipelining")))
 
-    def _keep(self, connection: aiosmtplib.SMTP, used: int) -> None:
-        self._idle.append((time.monotonic(), used, connection))
-
-    @staticmethod
-    async def _quit(connection: aiosmtplib.SMTP) -> None:
-        with suppress(SMTPException, OSError, TimeoutError):
-            await connection.quit(timeout=1)
-        connection.close()
+    def _keep(self, connection: _Connection) -> None:
+        connection.idle_since = time.monotonic()
+        connection.mails += 1
+        self._idle.append(connection)
 
 
 class EmailChannel:
@@ -183,13 +194,8 @@ class EmailChannel:
             raise RefusedForGood("the e-mail address is not usable") from error
 
 
-def _refusal(code: int, message: str, recipient: str) -> NotTaken:
-    kind = RefusedForGood if 500 <= code < 600 else RefusedForNow
-    return kind(_shown(code, message, recipient))
-
-
-def _shown(code: int, message: str, recipient: str) -> str:
-    return f"{code} {_without(message, recipient)}"[:_REPLY_SHOWN]
+def _shown(reply: Reply, recipient: str) -> str:
+    return f"{reply.code} {_without(reply.text, recipient)}"[:_REPLY_SHOWN]
 
 
 def _without(reply: str, recipient: str) -> str:

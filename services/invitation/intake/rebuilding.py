@@ -38,9 +38,11 @@ class Rebuilding:
         self._now = now
         self.unbuildable: set[str] = set()
         """Invitations that the log tells of without their `user.created`."""
+        self._came_early: set[tuple[str, str]] = set()
 
-    async def fold(self, events: Sequence[Event], mark: Replayed) -> list[str]:
-        """Fold events in; those of one invitation in order, others beside each other. Folding again changes nothing.
+    async def fold(self, events: Sequence[Event], mark: Replayed, *, again: bool = False) -> list[str]:
+        """Fold events in; those of one invitation in order, others beside each other. Folding again (`again`) changes
+        nothing but where something was said of an invitation before its `user.created`, and no fact tells what came of it.
         Returns for each what became of it: done, nothing_to_change, no_user_created, or why it was refused."""
         lanes: dict[str, list[tuple[int, Event, Decision]]] = defaultdict(list)
         outcomes = ["nothing_to_change"] * len(events)
@@ -52,7 +54,7 @@ class Rebuilding:
                     lanes[decision.invitation_id].append((number, event, decision))
             except Reject as refused:
                 outcomes[number] = refused.slug
-        for lane in await asyncio.gather(*(self._fold_in_order(lane) for lane in lanes.values())):
+        for lane in await asyncio.gather(*(self._fold_in_order(lane, again) for lane in lanes.values())):
             for number, outcome in lane:
                 # An event about several invitations was done if it changed one of them.
                 if outcomes[number] != "done":
@@ -83,16 +85,18 @@ class Rebuilding:
             return [Decision(fact.invitation_id, lambda i: i.restored(fact, replace(cause, event_id=None)))]
         return decisions(event, cause, self._policy)
 
-    async def _fold_in_order(self, lane: list[tuple[int, Event, Decision]]) -> list[tuple[int, str]]:
+    async def _fold_in_order(
+        self, lane: list[tuple[int, Event, Decision]], again: bool
+    ) -> list[tuple[int, str]]:
         outcomes: list[tuple[int, str]] = []
         for number, event, decision in lane:
             try:
-                outcomes.append((number, await self._fold_one(event, decision)))
+                outcomes.append((number, await self._fold_one(event, decision, again)))
             except Reject as refused:
                 outcomes.append((number, refused.slug))
         return outcomes
 
-    async def _fold_one(self, event: Event, decision: Decision) -> str:
+    async def _fold_one(self, event: Event, decision: Decision, again: bool) -> str:
         id = decision.invitation_id
         if decision.begins:
             blank = Invitation.blank(id, event.source, event.time)
@@ -104,11 +108,16 @@ class Rebuilding:
             def decide_if_known(invitation: Invitation) -> Change | None:
                 nonlocal known
                 known = invitation.announced or invitation.removed
-                return decision.decide(invitation) if known else None
+                told = isinstance(event.data, InvitationState)
+                second_time = again or (event.source, event.id) in self._came_early
+                if not known or (not told and invitation.overtaken(event.time, again=second_time)):
+                    return None
+                return decision.decide(invitation)
 
             change = await decide_and_save(self._quiet, id, decide_if_known)
             if not known:
                 self.unbuildable.add(id)
+                self._came_early.add((event.source, event.id))
                 return "no_user_created"
         if event.short_type == "user.created":
             self.unbuildable.discard(id)

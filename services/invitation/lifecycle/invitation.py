@@ -49,9 +49,11 @@ class Invitation:
     credential: str | None = None
     handled: tuple[str, ...] = ()
     correlation_id: str | None = None
-    # While it is rebuilt from the log nothing may come due; `rebuilt_to` is the version of the last fact folded in.
+    # While it is rebuilt from the log nothing may come due; `rebuilt_to` is the version of the last fact folded in,
+    # `rebuilt_at` when it was announced.
     disarmed: bool = False
     rebuilt_to: int | None = None
+    rebuilt_at: datetime | None = None
     # When the member was last added again after a removal.
     began_at: datetime | None = None
 
@@ -244,8 +246,9 @@ class Invitation:
         self, account_id: str | None, credential: str, cause: Cause, *, signed_in: bool = False
     ) -> Change | None:
         """The directory used the link up; `signed_in` when the person was signed in while accepting. Steps that we
-        never saw are recorded as skipped. Told again, it changes nothing."""
-        if not counts(Trigger.REDEEMED, self.state) and not (signed_in and counts(Trigger.SIGNED_IN, self.state)):
+        never saw are recorded as skipped. Told again, it changes nothing, whatever came after it."""
+        news = self.credential is None and counts(Trigger.REDEEMED, self.state)
+        if not news and not (signed_in and counts(Trigger.SIGNED_IN, self.state)):
             return None
         draft = Draft(self, cause)
         draft.stop_sending()
@@ -304,13 +307,19 @@ class Invitation:
         after.channel = told.channel
         after.link_sequence, after.send_sequence = told.link_sequence, told.send_sequence
         after.expires_at, after.reason = told.expires_at, told.reason
-        after.rebuilt_to = told.version
+        after.rebuilt_to, after.rebuilt_at = told.version, cause.at
         draft.stop_sending()
         draft.note("rebuilt", {"version": told.version})
         change = draft.done()
         # Receivers know the old numbers: what is announced from here on must be newer.
         after.version = max(after.version, told.version)
         return change
+
+    def overtaken(self, time: datetime, *, again: bool) -> bool:
+        """Whether a fact that was folded in tells already what came of something that happened at `time`: `again` when
+        all facts are in, and for a redemption that reached the log only after it was revoked."""
+        facts_are_in = again or self.state is State.REVOKED
+        return facts_are_in and self.rebuilt_at is not None and time <= self.rebuilt_at
 
     def armed(self, cause: Cause) -> Change | None:
         """All of the log is folded in: what is still due may happen again."""

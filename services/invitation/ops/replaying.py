@@ -209,7 +209,9 @@ class Replayer:
             async with aclosing(self._from_log(replay)) as recorded:
                 async for group in _groups(recorded, _AT_ONCE):
                     matching = [one for one in group if await self._matches(wanted, one)]
-                    outcomes = await rebuilding.fold([one.event for one in matching if one.event is not None], mark)
+                    outcomes = await rebuilding.fold(
+                        [one.event for one in matching if one.event is not None], mark, again=not first
+                    )
                     if first:
                         replay.matched += len(matching)
                         replay.position = group[-1].position

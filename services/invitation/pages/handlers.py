@@ -183,10 +183,12 @@ class LinkPages:
             return self._page(pages.Invitation(visit.firm, _guest(visit), reasons), visit.page)
         try:
             redeemed = await self._directory.redeem(visit.invitation, visit.invitee, password)
-        except OtherPassword:
+        except OtherPassword as other:
             if _wants_json(request):
                 raise _conflict(await self._state_now(visit)) from None
-            return await self._taken_or_existing(visit)
+            if other.link_is_used:
+                return self._page(pages.Taken(visit.firm, self._sign_in_url()), visit.page)
+            return self._page(pages.ExistingAccount(visit.firm, _guest(visit), wrong_password=True), visit.page)
         except MemberGone:
             raise _DeadLink(visit, "revoked") from None
         return await self._redeemed(request, visit, redeemed)
@@ -300,15 +302,6 @@ class LinkPages:
             raise Problem(403, "signed_in_as_somebody_else", "Sign in with the e-mail address of the invitation.")
         detail = "Send the person's session as a bearer token, or `password`."
         raise Problem(401, "sign_in_first", detail, headers={"WWW-Authenticate": "Bearer"})
-
-    async def _taken_or_existing(self, visit: Visit) -> web.StreamResponse:
-        """Another password than the account's: somebody was faster, or there was an account all along."""
-        current = await self._store.load(visit.invitation.id) or visit.invitation
-        account = await self._directory.account(visit.invitee.email)
-        if current.state not in _USED_UP and account.keeps_its_password(visit.invitation.channel):
-            page = pages.ExistingAccount(visit.firm, _guest(visit), wrong_password=True)
-            return self._page(page, visit.page)
-        return self._page(pages.Taken(visit.firm, self._sign_in_url()), visit.page)
 
     async def _redeemed(self, request: web.Request, visit: Visit, redeemed: Redeemed) -> web.StreamResponse:
         existing = redeemed.credential == "existing"

@@ -42,6 +42,7 @@ _PLAIN = (
     "announced",
     "disarmed",
     "rebuilt_to",
+    "rebuilt_at",
     "began_at",
     "account_id",
     "credential",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -33,6 +33,9 @@ from invitation.store.replays import REPLAY_INDEXES, REPLAYS
 INVITATIONS = "invitations"
 PARKED = "parked"
 NAMES = "names"
+_NAMES_LAST = 1.0
+"""Seconds for which a name read is used again: so long may a renamed firm still be called by its old name."""
+_MOST_NAMES = 10_000
 
 Announce = Callable[[str, Sequence[OutboxEntry]], None]
 
@@ -71,6 +74,7 @@ class MongoStore:
         self._names = database[NAMES]
         self._reads = GroupRead(self._invitations, projection=WITHOUT_HISTORY)
         self._name_reads = GroupRead(self._names)
+        self._known_names: dict[str, tuple[float, Document | None]] = {}
         self._announce = announce
 
     async def load(self, id: str) -> Invitation | None:
@@ -108,19 +112,31 @@ class MongoStore:
 
     async def _learn(self, id: str, order: int, fields: Document) -> bool:
         # An upsert that finds something newer misses and runs into its `_id`: then there is nothing to learn.
-        with suppress(DuplicateKeyError):
+        try:
             async with database_call():
                 await self._names.update_one(
                     {"_id": id, "order": {"$lt": order}}, {"$set": {**fields, "order": order}}, upsert=True
                 )
-            return True
-        return False
+        except DuplicateKeyError:
+            return False
+        self._known_names.pop(id, None)
+        return True
+
+    async def _name(self, id: str) -> Document | None:
+        now = time.monotonic()
+        known = self._known_names.get(id)
+        if known is not None and now < known[0]:
+            return known[1]
+        if len(self._known_names) >= _MOST_NAMES:
+            self._known_names.clear()
+        document = await self._name_reads.load(id)
+        self._known_names[id] = (now + _NAMES_LAST, document)
+        return document
 
     async def names(self, invitee: Invitee) -> Names:
         # Asked for in the same moment, so they travel together.
         cabinet, dossier = await asyncio.gather(
-            self._name_reads.load(f"cabinet:{invitee.cabinet_id}"),
-            self._name_reads.load(f"dossier:{invitee.dossier_id}"),
+            self._name(f"cabinet:{invitee.cabinet_id}"), self._name(f"dossier:{invitee.dossier_id}")
         )
         return Names(
             cabinet=cabinet["name"] if cabinet else invitee.cabinet_name,
