@@ -67,11 +67,13 @@ class MailSink:
         self.make_trouble(Kind.NO_CONNECTIONS)
 
     def make_trouble(self, kind: Kind | None) -> None:
-        """Behave so from now on; ending it cuts the connections that were kept waiting."""
+        """Behave so from now on. After a hang, some connections are cut and some go on where they were."""
         before, self.trouble = self.trouble, kind
-        if Kind.NO_CONNECTIONS in (kind, before) or before is Kind.HANG:
-            for session in list(self.sessions):
+        for session in list(self.sessions):
+            if kind is Kind.NO_CONNECTIONS or (before is Kind.HANG and self.chance.random() < _CUT_RATE):
                 session.abort()
+            elif before is Kind.HANG:
+                session.go_on()
 
     def to(self, address: str) -> Sequence[Mail]:
         """Every copy that came for an address so far."""
@@ -111,7 +113,17 @@ class _Session(asyncio.Protocol):
         self._sink = sink
         self._received = b""
         self._in_data = False
+        self._late = False
         self._recipient = ""
+        self._refused = b""
+        # Servers differ in this, so every second connection is told of it.
+        self._extensions = b"250-PIPELINING\r\n" if sink.chance.random() < 0.5 else b""
+
+    def go_on(self) -> None:
+        """Answer what has come while nothing was answered."""
+        self._late = True
+        self.data_received(b"")
+        self._late = False
 
     def abort(self) -> None:
         self._transport.abort()
@@ -128,9 +140,9 @@ class _Session(asyncio.Protocol):
         self._sink.sessions.discard(self)
 
     def data_received(self, data: bytes) -> None:
+        self._received += data
         if self._sink.trouble is Kind.HANG:
             return
-        self._received += data
         if self._in_data and self._sink.trouble is Kind.CLOSE_MID_DATA:
             self._transport.abort()
             return
@@ -149,6 +161,9 @@ class _Session(asyncio.Protocol):
     def _end_of_data(self, data: bytes) -> None:
         sink = self._sink
         message_id = sink.take(self._recipient, data)
+        if self._late:
+            # Whoever handed it in may have given up waiting for this answer, which is as if the connection were cut.
+            sink.cut_after_data.append(message_id)
         if sink.trouble is Kind.CLOSE_AFTER_DATA and sink.chance.random() < _CUT_RATE:
             sink.cut_after_data.append(message_id)
             self._transport.abort()
@@ -158,14 +173,17 @@ class _Session(asyncio.Protocol):
     def _answer(self, line: bytes) -> bytes:
         match line[:4].upper():
             case b"EHLO":
-                return b"250-sink.example.com\r\n250 8BITMIME\r\n"
+                return b"250-sink.example.com\r\n" + self._extensions + b"250 8BITMIME\r\n"
             case b"RCPT":
+                self._refused = b""
                 self._recipient = line.partition(b"<")[2].partition(b">")[0].decode()
                 if self._recipient.startswith(UNWANTED):
-                    return b"550 5.1.1 No such person\r\n"
-                if self._sink.trouble is Kind.REFUSE_FOR_NOW:
-                    return b"451 4.3.0 Try again later\r\n"
-                return b"250 2.1.5 Ok\r\n"
+                    self._refused = b"550 5.1.1 No such person\r\n"
+                elif self._sink.trouble is Kind.REFUSE_FOR_NOW:
+                    self._refused = b"451 4.3.0 Try again later\r\n"
+                return self._refused or b"250 2.1.5 Ok\r\n"
+            case b"DATA" if self._refused:
+                return b"554 5.5.1 No valid recipients\r\n"
             case b"DATA":
                 self._in_data = True
                 return b"354 End data with <CR><LF>.<CR><LF>\r\n"
