@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -81,6 +81,7 @@ class Relay:
         self._behind = asyncio.Event()
         self._most_waiting = most_waiting
         self._waiting: deque[tuple[Any, Sequence[OutboxEntry]]] = deque()
+        self._held: Counter[Any] = Counter()
         self._announcing: set[asyncio.Task[None]] = set()
 
     def announce(self, id: Any, entries: Sequence[OutboxEntry]) -> None:
@@ -91,6 +92,7 @@ class Relay:
             self._behind.set()
             return
         self._waiting.append((id, entries))
+        self._held[id] += 1
         if len(self._announcing) < self._in_flight:
             task = asyncio.create_task(self._announce_all(), name="announce")
             self._announcing.add(task)
@@ -133,10 +135,14 @@ class Relay:
             if is_outage(error):
                 raise DatabaseAway from error
             raise
-        published = await asyncio.gather(*(self._publish(d["_id"], d["outbox"]) for d in documents))
-        if documents:
-            log.info("outbox.swept", documents=len(documents))
-        return len(documents) == largest and all(published)
+        # What waits its turn here is about to be published anyway.
+        left = [document for document in documents if document["_id"] not in self._held]
+        published = await asyncio.gather(
+            *(self._publish(d["_id"], [entry for entry in d["outbox"] if entry["at"] < cutoff]) for d in left)
+        )
+        if left:
+            log.info("outbox.swept", documents=len(left))
+        return len(documents) == largest and bool(left) and all(published)
 
     async def _announce_all(self) -> None:
         while self._waiting:
@@ -146,6 +152,10 @@ class Relay:
             except Retry as away:
                 self._behind.set()
                 log.debug("outbox.left_to_sweeper", cause=away.slug)
+            finally:
+                self._held[id] -= 1
+                if not self._held[id]:
+                    del self._held[id]
 
     async def _publish(self, id: Any, entries: Sequence[OutboxEntry]) -> bool:
         """Publish in order, then clear what was confirmed; False when one was refused and stays."""
