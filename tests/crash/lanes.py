@@ -150,6 +150,15 @@ class Child:
         self.deaths += 1
         await self.start()
 
+    async def begin_anew(self) -> None:
+        """Die and be born again, at rest."""
+        self.kill()
+        await until(self._is_dead, within=5, what=f"{self._service} is dead")
+        await self.restart()
+
+    async def _is_dead(self) -> bool:
+        return self.dead
+
     def kill(self) -> None:
         if self.pid and self._orders is not None and not self.dead:
             with suppress(ProcessLookupError):
@@ -216,11 +225,19 @@ class Lane(Stack):
             -200:
         ]
 
+    def last_words(self) -> str:
+        """What the services last complained of."""
+        lines: list[str] = []
+        for log in self.logs:
+            told = log.read_text(errors="replace").splitlines()
+            lines += [f"{log.stem}: {line[:3000]}" for line in told if '"level":"error"' in line or line[:1] != "{"][-5:]
+        return "\n".join(lines)
+
     async def recover(self) -> None:
         """Go on after a failure, with whatever is left lying about out of the way."""
         for child in self.children.values():
             child.kill()
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.3)  # until the broker has noticed
         for queue in (*_QUEUES, HEARD):
             await (await self.bus.channel.get_queue(queue, ensure=False)).purge()
         await self.invitations["invitations"].delete_many({})

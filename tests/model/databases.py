@@ -12,16 +12,19 @@ from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar, cast
+from uuid import uuid4
+
+from pymongo import MongoClient
 
 from convive_kit.group_commit import GroupCommit
-from convive_kit.mongo import Client, DatabaseAway
+from convive_kit.mongo import Client, DatabaseAway, close_client, open_client
 from convive_kit.outbox import OutboxEntry, Relay
 from convive_kit.parked import Parked, ParkedMessages
 from convive_kit.parking import Parking
 from invitation.lifecycle.invitation import Change, Invitation, Step
 from invitation.store.documents import entries, from_document
 from invitation.store.memory import MemoryStore
-from invitation.store.mongo import INVITATIONS, PARKED, MongoStore
+from invitation.store.mongo import INVITATIONS, PARKED, MongoStore, create_indexes
 from invitation.store.protocol import Store
 from invitation.store.replays import LEASE, Replay, Replays
 from tests.model.world import World
@@ -31,6 +34,8 @@ Announce = Callable[[str, Sequence[OutboxEntry]], None]
 OnCommit = Callable[[Change, Sequence[OutboxEntry]], None]
 
 DATABASE_DEADLINE = 10.0
+SELDOM = 30.0
+"""Seconds between looks for what a crash left: what nothing happens in costs nothing."""
 
 
 @dataclass
@@ -57,7 +62,11 @@ class Database(Protocol):
 
     async def parked_messages(self) -> Sequence[Mapping[str, Any]]: ...
 
-    def empty(self) -> Database: ...
+    def empty(self) -> Database:
+        """Another one, with nothing in it."""
+        ...
+
+    def close(self) -> None: ...
 
 
 async def through(world: World, point: str, call: Callable[[], Awaitable[Result]]) -> Result:
@@ -67,8 +76,8 @@ async def through(world: World, point: str, call: Callable[[], Awaitable[Result]
     while world.database_mode == "silent":
         if waited >= DATABASE_DEADLINE:
             raise DatabaseAway
-        await asyncio.sleep(0.5)
-        waited += 0.5
+        await asyncio.sleep(2)
+        waited += 2
     result = await call()
     if world.database_mode == "deaf":
         await asyncio.sleep(DATABASE_DEADLINE)
@@ -284,6 +293,7 @@ class MemoryDatabase:
             collection=cast("Any", outboxes),
             commit=TroubledCommit(outboxes, self._world),
             now=self._world.now,
+            every=SELDOM,
         )
         store = TroubledStore(cast("Store", Remote(self._rows, self._world, relay.announce)), self._world, relay.announce)
         quiet = TroubledStore(cast("Store", Remote(self._rows.silently(), self._world, None)), self._world, relay.announce)
@@ -316,6 +326,8 @@ class MemoryDatabase:
     def empty(self) -> MemoryDatabase:
         return MemoryDatabase(self._world, self._on_commit)
 
+    def close(self) -> None: ...
+
 
 # --- in MongoDB --------------------------------------------------------------------------------------------------
 
@@ -323,12 +335,21 @@ class MemoryDatabase:
 class MongoDatabase:
     """The real store, group commit, relay, parking and replays; `client` outlives the processes."""
 
-    def __init__(self, world: World, client: Client, name: str, on_commit: OnCommit) -> None:
+    def __init__(self, world: World, client: Client, url: str, name: str) -> None:
         self._world = world
         self._client = client
+        self._url = url
         self._name = name
         self._database = client[name]
-        self._on_commit = on_commit
+        world.loop.run(self._prepare())
+
+    @staticmethod
+    def begin(world: World, url: str, on_commit: OnCommit) -> MongoDatabase:
+        """A new database on that server."""
+        return MongoDatabase(world, open_client(url), url, f"convive_model_{uuid4().hex[:12]}")
+
+    async def _prepare(self) -> None:
+        await create_indexes(self._database)
 
     def open(self, bus: Any) -> Opened:
         commit = GroupCommit(self._database[INVITATIONS])
@@ -338,6 +359,7 @@ class MongoDatabase:
             collection=self._database[INVITATIONS],
             commit=TroubledCommit(commit, self._world),
             now=self._world.now,
+            every=SELDOM,
         )
         store = TroubledStore(MongoStore(self._database, commit, relay.announce), self._world, relay.announce)
         quiet = TroubledStore(MongoStore(self._database, commit, None), self._world, relay.announce)
@@ -366,4 +388,10 @@ class MongoDatabase:
         return [document async for document in self._database[PARKED].find({"status": "parked"})]
 
     def empty(self) -> MongoDatabase:
-        return MongoDatabase(self._world, self._client, f"{self._name}_rebuilt", self._on_commit)
+        return MongoDatabase(self._world, self._client, self._url, f"{self._name}_rebuilt")
+
+    def close(self) -> None:
+        self._world.loop.run(close_client(self._client))
+        with MongoClient[dict[str, Any]](self._url) as client:
+            for name in (self._name, f"{self._name}_rebuilt"):
+                client.drop_database(name)

@@ -25,7 +25,7 @@ from directory.store.memory import MemoryStore
 from invitation import directory as called
 from invitation.lifecycle.invitation import Invitation, Invitee
 from tests.model.broker import Broker
-from tests.model.databases import Outboxes, ParkedRows
+from tests.model.databases import SELDOM, Outboxes, ParkedRows
 from tests.model.virtual_loop import Owner
 from tests.model.world import World
 
@@ -109,7 +109,7 @@ class DirectoryProcess:
         world = self._world
         bus = Bus("amqp://model", declare=broker.declare)
         outboxes = Outboxes(world, rows.outboxes)
-        relay = Relay(bus=bus, collection=cast("Any", outboxes), commit=outboxes, now=world.now)
+        relay = Relay(bus=bus, collection=cast("Any", outboxes), commit=outboxes, now=world.now, every=SELDOM)
         store = cast("Any", Remote(rows, world, relay))
         self.membership = Membership(store, world.now)
         self.store = store
@@ -126,7 +126,7 @@ class DirectoryProcess:
         )
         parking = Parking(cast("Any", parked), now=world.now, step="directory")
         bus.consume(topology.DIRECTORY_EVENTS, InvitationNews(store).handle, park=parking.park, prefetch=20)
-        for work in (bus.run(), relay.run(), self.membership.run()):
+        for work in (bus.run(), relay.run(), self.membership.run(every=SELDOM)):
             world.spawn(work, self.owner)
 
 

@@ -25,7 +25,7 @@ from invitation.pages.bodies import Accept, Decline, Nothing, Open, Password
 from invitation.pages.render import PageRenderer
 from invitation.settings import InvitationSettings
 from tests.model.broker import Broker
-from tests.model.databases import Database
+from tests.model.databases import SELDOM, Database
 from tests.model.directory_side import DirectoryCalls
 from tests.model.mail_server import LINKS, WatchedChannel
 from tests.model.virtual_loop import Owner
@@ -132,7 +132,7 @@ class InvitationProcess:
             places_per_slot=2,
             monotonic=world.loop.time,
         )
-        due = DueLoop(store, delivery, policy=POLICY, now=now, every=5.0)
+        due = DueLoop(store, delivery, policy=POLICY, now=now, every=SELDOM)
         intake = Intake(store, delivery, policy=POLICY, now=now, due_changed=due.wake)
         self.replayer = Replayer(
             database.replays,

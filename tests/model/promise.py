@@ -49,6 +49,8 @@ class Guest:
     alive: bool = True
     order: int = 0
     said: list[Publication] = field(default_factory=list[Publication])
+    # Somebody tried, and somebody was told that it is done.
+    revoking: bool = False
     revoked: bool = False
     requests: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
 
@@ -233,6 +235,7 @@ class AtRest:
     def _requests(self, guest: Guest, steps: Sequence[Step], parked: set[str]) -> None:
         for what, event_id in guest.requests:
             handled = [step for step in steps if step.event_id == event_id]
+            guest.revoked = guest.revoked or bool(handled and what == "revoke")
             if not handled and event_id not in parked:
                 self.wrong.append(f"{what} {event_id} about {guest.invitation_id} had no effect and is not parked")
 
@@ -269,17 +272,17 @@ class AtRest:
         if guest.lives <= 1:
             if guest.revoked and state not in over:
                 self.wrong.append(f"{id}: it was revoked")
-            if not guest.revoked and state is State.REVOKED:
+            if not guest.revoking and state is State.REVOKED:
                 self.wrong.append(f"{id}: nobody revoked it")
             if redemption is not None:
                 allowed = {State.ACTIVE} if redemption.active else {State.PASSWORD_SET}
-                if guest.revoked and not redemption.active:
+                if guest.revoking and not redemption.active:
                     allowed.add(State.REVOKED)
                 if state not in allowed:
                     self.wrong.append(f"{id}: the directory has redeemed it, active={redemption.active}")
         if state in _USED_UP and redemption is None:
             self.wrong.append(f"{id}: the directory knows of no redemption")
-        if none or state in (State.REVOKED, State.DECLINED, State.FAILED):
+        if none or state in (State.REVOKED, State.DECLINED, State.FAILED, State.EXPIRED):
             return
         if not mails:
             self.wrong.append(f"{id}: no mail was ever sent")
@@ -354,8 +357,6 @@ def snapshot(invitation: Invitation) -> dict[str, Any]:
     return {
         **details,
         "state": invitation.state,
-        "link_sequence": invitation.link_sequence,
-        "expires_at": _seconds(invitation.expires_at),
         "removed": invitation.removed,
         "sends": invitation.send_at is not None,
     }
@@ -363,7 +364,13 @@ def snapshot(invitation: Invitation) -> dict[str, Any]:
 
 def _details(invitation: Invitation) -> dict[str, Any]:
     email = invitation.invitee.email if invitation.invitee else None
-    return {"announced": invitation.announced, "email": email, "channel": invitation.channel}
+    return {
+        "announced": invitation.announced,
+        "email": email,
+        "channel": invitation.channel,
+        "link_sequence": invitation.link_sequence,
+        "expires_at": _seconds(invitation.expires_at),
+    }
 
 
 def _seconds(moment: datetime | None) -> datetime | None:

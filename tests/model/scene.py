@@ -8,7 +8,7 @@ import logging
 import traceback
 import uuid
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 from typing import Any, TypeVar
 from unittest.mock import patch
@@ -26,7 +26,7 @@ from directory.model.refusals import Refusal
 from invitation.lifecycle.invitation import Change, Invitation
 from invitation.store.replays import Replay
 from tests.model.broker import Broker
-from tests.model.databases import Database, MemoryDatabase, OnCommit
+from tests.model.databases import SELDOM, Database, MemoryDatabase, OnCommit
 from tests.model.directory_side import CABINET, DOSSIER, DirectoryCalls, DirectoryProcess, DirectorySide
 from tests.model.mail_server import LINKS
 from tests.model.processes import InvitationProcess
@@ -52,8 +52,9 @@ class Scene:
         self.world = World(seed)
         self.broker = Broker(self.world)
         # aio-pika's one way in, as the real bus calls it.
-        self._patch = patch("convive_kit.bus.aio_pika.connect", self.broker.connect)
-        self._patch.start()
+        self._patches = ExitStack()
+        self._patches.enter_context(patch("convive_kit.bus.aio_pika.connect", self.broker.connect))
+        self._patches.enter_context(patch("invitation.ops.replaying._LOOK_EVERY", SELDOM))
         self._logging = structlog.get_config()
         structlog.configure(
             processors=[self._log_line], wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING)
@@ -75,14 +76,15 @@ class Scene:
             self.processes.append(self._new_process())
 
     def close(self) -> None:
+        self.database.close()
         self.world.loop.close()
-        self._patch.stop()
+        self._patches.close()
         structlog.configure(**self._logging)
 
     def _log_line(self, _: Any, level: str, line: Any) -> Any:
         """Part of what happened; and an exception that was logged is one that nobody expected."""
         about = {name: value for name, value in line.items() if name not in ("event", "exc_info", "correlation_id")}
-        if line["event"] not in ("bus.away", "replay.paused"):  # again and again
+        if line["event"] not in ("bus.away", "replay.paused", "outbox.sweep_paused", "bus.consuming_paused"):  # again and again
             self.world.note(f"log {line['event']} {about}")
         if line.get("exc_info"):
             self.world.violations.append(f"{line['event']}: {traceback.format_exc()}")
@@ -124,7 +126,7 @@ class Scene:
         data = {"invitation_id": guest.invitation_id, "requested_by": "the model"}
         event = self._event(f"invitation.{what}_requested", guest, data, None)
         guest.requests.append((what, event.id))
-        guest.revoked = guest.revoked or what == "revoke"
+        guest.revoking = guest.revoking or what == "revoke"
         self.publish(f"invitation.{what}_requested", event)
 
     def _event(self, short: str, guest: Guest, data: Mapping[str, Any], sequence: int | None) -> Event:
@@ -233,9 +235,9 @@ class Scene:
             body = {"until": (self.world.now() + timedelta(hours=1)).isoformat()}
 
         async def act() -> None:
-            if what == "revoke":
-                guest.revoked = True
+            guest.revoking = guest.revoking or what == "revoke"
             status, _ = await process.request(what, {"id": guest.invitation_id}, json.dumps(body))
+            guest.revoked = guest.revoked or (what == "revoke" and status == 202)
             self.world.note(f"ops {what} {guest.invitation_id[:4]} → {status}")
             if status >= 500 and status != 503:
                 self.world.violations.append(f"{what}: {status}")
@@ -356,6 +358,10 @@ class Scene:
         return self.world.loop.run(self.database.invitations())
 
     def replaying_all_changes_nothing(self) -> None:
+        """What was parked has not had its effect yet, so it is replayed first."""
+        self._carried_out(self.replay("parked", self.processes[0]), self.processes[0])
+        self.rest()
+        self.check_at_rest()
         before, mails = self.invitations(), len(self.world.mails)
         self._carried_out(self.replay("log", self.processes[0]), self.processes[0])
         self.rest()
@@ -380,6 +386,8 @@ class Scene:
         known, log = self.database, len(self.broker.log)
 
         def quietly(change: Change, outbox: Any) -> None:
+            after, steps = change.after, [(step.trigger, step.event_id) for step in change.steps]
+            self.world.note(f"rebuilding {after.id[:4]} v{after.version} {after.state} {steps}")
             for entry in outbox:
                 self.record.committed.setdefault(entry["id"], entry["body"])
 

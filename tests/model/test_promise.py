@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, seed, settings
+import pytest
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
+from tests.model.databases import MongoDatabase
 from tests.model.scene import EMAILS, PASSWORDS, Scene
 from tests.model.world import Fuse
 
-EXAMPLES = int(os.environ.get("CONVIVE_MODEL_EXAMPLES", "60"))
+LONG = os.environ.get("CONVIVE_MODEL_EXAMPLES")
 STEPS = int(os.environ.get("CONVIVE_MODEL_STEPS", "40"))
 # Without shrinking a failure is reported at once, with all that happened.
 PHASES = [Phase.explicit, Phase.generate, *([Phase.shrink] if os.environ.get("CONVIVE_MODEL_SHRINK", "1") == "1" else [])]
@@ -43,14 +44,23 @@ POINTS = (
     "replay:after",
 )
 MAIL_MODES = ("accept", "later", "never", "away", "hang", "hang_after", "lost")
+ON_THE_WAY_OUT = ("save:before", "save:after", "publish:before", "publish:after", "apply:before", "ack:before",
+                  "ack:after", "smtp:before", "smtp:after")  # fmt: skip
+ON_THE_WAY_IN = ("load:after", "save:before", "save:after", "directory:before", "directory:after",
+                 "directory save:before", "directory save:after", "answer:before")  # fmt: skip
 EITHER = st.integers(0, 1)
+EFFECT = st.sampled_from(["crash", "stop", "away"])
+SOON = st.sampled_from([0, 0, 0.05, 1])
 
 
 class Life(RuleBasedStateMachine):
     """Everything that can happen, in any order."""
 
-    make_scene: Callable[[int], Scene] = Scene
     scene: Scene
+
+    @staticmethod
+    def make_scene(seed: int) -> Scene:
+        return Scene(seed)
 
     @initialize(seed=st.integers(0, 2**16))
     def the_world_begins(self, seed: int) -> None:
@@ -59,13 +69,21 @@ class Life(RuleBasedStateMachine):
 
     # --- publishers and staff ---------------------------------------------------------------------------------------
 
-    @rule(email=st.sampled_from(EMAILS), in_order=st.booleans())
-    def another_team_invites(self, email: str, in_order: bool) -> None:
+    @rule(email=st.sampled_from(EMAILS), in_order=st.booleans(), seconds=SOON)
+    def another_team_invites(self, email: str, in_order: bool, seconds: float) -> None:
         self.scene.invite_foreign(email, in_order=in_order)
+        self._goes_on(seconds)
 
-    @rule(email=st.sampled_from(EMAILS), by=st.sampled_from(["email", "email", "none"]))
-    def the_cabinet_adds_a_member(self, email: str, by: str) -> None:
+    @rule(email=st.sampled_from(EMAILS), by=st.sampled_from(["email", "email", "none"]), seconds=SOON)
+    def the_cabinet_adds_a_member(self, email: str, by: str, seconds: float) -> None:
         self.scene.invite_own(email, by)
+        self._goes_on(seconds)
+
+    @rule(email=st.sampled_from(EMAILS), point=st.sampled_from(ON_THE_WAY_OUT), effect=EFFECT, passes=st.integers(1, 3))
+    def somebody_is_invited_in_bad_luck(self, email: str, point: str, effect: Any, passes: int) -> None:
+        self.scene.world.fuses.append(Fuse(point, effect, passes))
+        self.scene.invite_foreign(email, in_order=True)
+        self._goes_on(1)
 
     @precondition(lambda self: self.scene.guests)
     @rule(data=st.data(), email=st.sampled_from(EMAILS))
@@ -125,11 +143,39 @@ class Life(RuleBasedStateMachine):
         password=st.sampled_from(PASSWORDS),
         at=EITHER,
         newest=st.booleans(),
+        seconds=SOON,
     )
-    def a_person_acts(self, data: st.DataObject, what: str, password: str, at: int, newest: bool) -> None:
+    def a_person_acts(
+        self, data: st.DataObject, what: str, password: str, at: int, newest: bool, seconds: float
+    ) -> None:
         mails = self.scene.world.mails
         mail = mails[-1] if newest else mails[data.draw(st.integers(0, len(mails) - 1))]
         self.scene.person(self.scene.processes[at], mail.link, what, password)
+        self._goes_on(seconds)
+
+    @precondition(lambda self: self.scene.world.mails)
+    @rule(
+        what=st.sampled_from(["password", "accept", "renew"]),
+        password=st.sampled_from(PASSWORDS[:2]),
+        point=st.sampled_from(ON_THE_WAY_IN),
+        effect=EFFECT,
+        passes=st.integers(1, 3),
+        at=EITHER,
+    )
+    def a_person_acts_in_bad_luck(
+        self, what: str, password: str, point: str, effect: Any, passes: int, at: int
+    ) -> None:
+        self.scene.world.fuses.append(Fuse(point, effect, passes))
+        self.scene.person(self.scene.processes[at], self.scene.world.mails[-1].link, what, password)
+        self._goes_on(1)
+
+    @precondition(lambda self: self.scene.world.mails)
+    @rule(password=st.sampled_from(PASSWORDS), at=EITHER)
+    def a_person_comes_in(self, password: str, at: int) -> None:
+        self.scene.person(self.scene.processes[at], self.scene.world.mails[-1].link, "password", password)
+        self._goes_on(1)
+        if self.scene.codes:
+            self.scene.sign_in(code=self.scene.codes.pop())
 
     @precondition(lambda self: self.scene.world.mails)
     @rule(passwords=st.lists(st.sampled_from(PASSWORDS), min_size=2, max_size=2), at=EITHER)
@@ -149,7 +195,7 @@ class Life(RuleBasedStateMachine):
 
     # --- time -------------------------------------------------------------------------------------------------------
 
-    @rule(seconds=st.sampled_from([0.01, 0.1, 1, 1, 10, 10, 70, 600]))
+    @rule(seconds=st.sampled_from([0.01, 0.1, 1, 1, 10, 10, 70, 200]))
     def time_passes(self, seconds: float) -> None:
         self._goes_on(seconds)
 
@@ -158,9 +204,10 @@ class Life(RuleBasedStateMachine):
         self.scene.world.loop.run_steps(steps)
         self.scene.check()
 
+    @precondition(lambda self: self.scene.world.mails and self.scene.world.loop.time() < 3600)
     @rule()
     def links_run_out(self) -> None:
-        self._goes_on(31 * 60)
+        self._goes_on(11 * 60)
 
     # --- faults -----------------------------------------------------------------------------------------------------
 
@@ -194,7 +241,7 @@ class Life(RuleBasedStateMachine):
     def a_process_goes_on(self, at: int) -> None:
         self.scene.world.go_on(self.scene.processes[at].owner)
 
-    @rule(point=st.sampled_from(POINTS), effect=st.sampled_from(["crash", "stop", "away"]), passes=st.integers(1, 6))
+    @rule(point=st.sampled_from(POINTS), effect=EFFECT, passes=st.integers(1, 6))
     def something_will_go_wrong(self, point: str, effect: Any, passes: int) -> None:
         self.scene.world.fuses.append(Fuse(point, effect, passes))
 
@@ -280,12 +327,15 @@ class Life(RuleBasedStateMachine):
         return guests[data.draw(st.integers(0, len(guests) - 1))]
 
 
-def test_the_promise_holds() -> None:
+def hold(life: type[Life], *, examples: int, steps: int = STEPS) -> None:
+    """Live through that many lives. The same ones in every run, unless a long run was asked for."""
     run_state_machine_as_test(
-        Life,
+        life,
         settings=settings(
-            max_examples=EXAMPLES,
-            stateful_step_count=STEPS,
+            max_examples=examples,
+            stateful_step_count=steps,
+            derandomize=not LONG,
+            database=None,
             deadline=None,
             phases=PHASES,
             print_blob=True,
@@ -293,3 +343,17 @@ def test_the_promise_holds() -> None:
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+def test_the_promise_holds() -> None:
+    hold(Life, examples=int(LONG or 60))
+
+
+@pytest.mark.database
+def test_the_promise_holds_on_the_real_store(mongo_url: str) -> None:
+    class LifeOnMongoDB(Life):
+        @staticmethod
+        def make_scene(seed: int) -> Scene:
+            return Scene(seed, lambda world, on_commit: MongoDatabase.begin(world, mongo_url, on_commit))
+
+    hold(LifeOnMongoDB, examples=int(LONG or 60) // 10, steps=STEPS // 2)

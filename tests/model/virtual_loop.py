@@ -15,6 +15,7 @@ import asyncio
 import contextvars
 import heapq
 import random
+import sys
 import threading
 from asyncio import events
 from collections import deque
@@ -58,6 +59,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self._outside = threading.Condition()
         self._arrived: deque[asyncio.Handle] = deque()
         self._out = 0
+        self._threaded = False
 
     # --- what asyncio asks of a loop -------------------------------------------------------------------------------
 
@@ -72,6 +74,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:
         handle = asyncio.Handle(callback, args, self, context)
         with self._outside:
+            self._threaded = True
             self._arrived.append(handle)
             self._outside.notify_all()
         return handle
@@ -101,6 +104,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
     def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:
         with self._outside:
+            self._threaded = True
             self._out += 1
         work: Future[Any] = cast("Executor", executor).submit(func, *args)
 
@@ -135,13 +139,14 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def step(self, until: float) -> bool:
         """Take one step of somebody's; False when nothing is to be done before `until`."""
         while True:
-            self._let_in()
-            able = [owner for owner, queue in self._ready.items() if queue and _able(owner)]
+            if self._threaded:
+                self._let_in()
+            able = [o for o, queue in self._ready.items() if queue and (o is None or not (o.dead or o.stopped))]
             if able:
                 owner = able[0] if len(able) == 1 else self._order.choice(able)
                 self._take(owner, self._ready[owner].popleft())
                 return True
-            if self._wait_outside():
+            if self._threaded and self._wait_outside():
                 continue
             while self._timers and (self._timers[0][2].cancelled() or _is_dead(self._timers[0][2])):
                 heapq.heappop(self._timers)
@@ -180,8 +185,12 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def __enter__(self) -> None:
         events._set_running_loop(self)
         self._running = True
+        # A generator that a dead process leaves behind is not brought to its end either.
+        self._hooks = sys.get_asyncgen_hooks()
+        sys.set_asyncgen_hooks(firstiter=lambda _: None, finalizer=lambda _: None)
 
     def __exit__(self, *_: object) -> None:
+        sys.set_asyncgen_hooks(*self._hooks)
         self._running = False
         events._set_running_loop(None)
 
@@ -230,10 +239,6 @@ class VirtualLoop(asyncio.AbstractEventLoop):
                 return False
             self._outside.wait_for(lambda: self._arrived or not self._out, timeout=30)
             return True
-
-
-def _able(owner: Owner | None) -> bool:
-    return owner is None or not (owner.dead or owner.stopped)
 
 
 def _is_dead(handle: asyncio.Handle) -> bool:

@@ -19,12 +19,12 @@ Result = TypeVar("Result")
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 SLOTS = 2
 POLICY = Policy(
-    link_life=timedelta(minutes=30),
+    link_life=timedelta(minutes=10),
     lease=timedelta(seconds=60),
     attempt_deadline=timedelta(seconds=20),
     most_attempts=4,
     first_backoff=timedelta(seconds=15),
-    longest_backoff=timedelta(minutes=2),
+    longest_backoff=timedelta(minutes=1),
 )
 
 Effect = Literal["crash", "stop", "away"]
@@ -169,8 +169,6 @@ class World:
         for tell in self.on_death:
             tell(owner)
         unsure = [m for m in self.mails if m.sender is owner and not self.is_accepted(m) and not m.answer_lost]
-        for mail in unsure:
-            mail.excuse = mail.excuse or "death"
         if len(unsure) > SLOTS:
             self.violations.append(f"{len(unsure)} mails were uncommitted when {owner.name} died: more than K={SLOTS}")
 
@@ -232,6 +230,12 @@ class World:
             self.violations.append(f"send {key} was claimed again after its acceptance was committed")
         self.mails.append(mail)
 
+    def _died_unsure(self, mail: Mail) -> bool:
+        """Whether the sender died before the acceptance of this send was committed."""
+        death = self.deaths.get(mail.sender)
+        accepted = self.accepted.get((mail.invitation_id, mail.send))
+        return death is not None and (accepted is None or accepted > death)
+
     def check_copies(self) -> None:
         """No more copies of a send than there are causes."""
         sends: dict[tuple[str, int], list[Mail]] = defaultdict(list)
@@ -242,7 +246,9 @@ class World:
             for mail in copies:
                 if mail.answer_lost:
                     mail.excuse = "answer lost"
-                elif mail.excuse is None and self.outlasted_a_lease(mail):
+                elif self._died_unsure(mail):
+                    mail.excuse = "death"
+                elif self.outlasted_a_lease(mail):
                     mail.excuse = "lease outlasted"
                 excused += mail.excuse is not None
             if len(copies) - 1 > excused:

@@ -11,7 +11,7 @@ from typing import Literal, cast
 
 import aiosmtplib
 import structlog
-from aiosmtplib import SMTPException
+from aiosmtplib import SMTPException, SMTPHeloError
 
 from invitation.delivery.channels import Accepted, ProviderAway, RefusedForGood, RefusedForNow
 from invitation.delivery.dialogue import Dialogue, Disconnected, Refused, Reply
@@ -131,6 +131,11 @@ class SmtpPool:
         )
         try:
             await client.connect()
+            if client.is_ehlo_or_helo_needed:  # it has asked already where it had to, to secure the connection
+                try:
+                    await client.ehlo()
+                except SMTPHeloError:
+                    await client.helo()
         except (SMTPException, OSError) as error:
             client.close()
             raise ProviderAway(f"no connection to the mail server: {type(error).__name__}") from error

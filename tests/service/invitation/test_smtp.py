@@ -29,10 +29,12 @@ class Server:
         self.connections += 1
         writer.write(b"220 here\r\n")
         try:
+            greeted = False
             while line := (await reader.readline()).decode().rstrip("\r\n"):
                 verb = line.split(" ")[0].upper()
                 self.seen.append(line)
-                reply = self._reply(verb)
+                greeted = greeted or verb in ("EHLO", "HELO", "QUIT")
+                reply = self._reply(verb) if greeted else "503 say hello first"
                 if reply == "CLOSE":
                     return
                 writer.write(f"{reply}\r\n".encode())
@@ -92,6 +94,14 @@ async def test_mails_go_one_after_another_over_one_connection(serve, extensions:
     # Dots at the beginning of lines are doubled on the way (RFC 5321 4.5.2).
     assert server.messages == [b"Subject: x\r\n\r\n..hidden\r\nline\r\n.\r\n"] * 2
     assert ("BODY=8BITMIME" in server.seen[1]) == ("8BITMIME" in extensions)
+
+
+async def test_a_server_of_the_old_days_is_greeted_in_the_old_way(serve) -> None:
+    server = Server(script={"EHLO": ["502 what"]})
+    pool = await serve(server)
+
+    assert await send(pool) == "fine"
+    assert [line.split(" ")[0] for line in server.seen[:3]] == ["EHLO", "HELO", "MAIL"]
 
 
 @pytest.mark.parametrize("extensions", [("PIPELINING",), ()])
