@@ -227,9 +227,7 @@ class Broker:
         for name, waiting in self.queues.items():
             while waiting:
                 free = [
-                    c
-                    for c in self.consumers
-                    if c.queue == name and c.connection.open and len(c.unacked) < c.prefetch
+                    c for c in self.consumers if c.queue == name and c.connection.open and len(c.unacked) < c.prefetch
                 ]
                 if not free:
                     break

@@ -295,8 +295,12 @@ class MemoryDatabase:
             now=self._world.now,
             every=SELDOM,
         )
-        store = TroubledStore(cast("Store", Remote(self._rows, self._world, relay.announce)), self._world, relay.announce)
-        quiet = TroubledStore(cast("Store", Remote(self._rows.silently(), self._world, None)), self._world, relay.announce)
+        store = TroubledStore(
+            cast("Store", Remote(self._rows, self._world, relay.announce)), self._world, relay.announce
+        )
+        quiet = TroubledStore(
+            cast("Store", Remote(self._rows.silently(), self._world, None)), self._world, relay.announce
+        )
         commit = cast("GroupCommit", TroubledCommit(self._parked, self._world))
 
         async def nothing() -> None: ...

@@ -20,7 +20,7 @@ from directory.model.account import Claim
 from directory.model.cabinet import ApiKey, Cabinet
 from directory.model.change import Change
 from directory.model.dossier import Dossier
-from directory.model.refusals import EmailUnverified, FieldRefused, MemberGone, OtherPassword, Refusal
+from directory.model.refusals import EmailUnverified, FieldRefused, MemberGone, OtherPassword
 from directory.store.memory import MemoryStore
 from invitation import directory as called
 from invitation.lifecycle.invitation import Invitation, Invitee
@@ -60,6 +60,7 @@ class Remote:
 
     async def save(self, change: Change[Any]) -> Any:
         await self._world.point("directory save:before")
+
         async def act() -> tuple[Any, list[OutboxEntry]]:
             before = len(self._rows.announced)
             saved = await self._rows.save(change)
@@ -151,9 +152,7 @@ class DirectorySide:
 
     def _new(self) -> DirectoryProcess:
         self._incarnations += 1
-        return DirectoryProcess(
-            f"directory.{self._incarnations}", self._world, self._broker, self.rows, self.parked
-        )
+        return DirectoryProcess(f"directory.{self._incarnations}", self._world, self._broker, self.rows, self.parked)
 
     def crash(self) -> None:
         self._world.kill(self.process.owner)
@@ -238,12 +237,12 @@ class DirectoryCalls:
         try:
             answer = await self._side.call(act)
         except (OtherPassword, EmailUnverified):
-            raise called.OtherPassword from None
+            raise called.OtherPassword(link_is_used=False) from None
         except MemberGone:
             raise called.MemberGone from None
         except FieldRefused as refused:
             raise called.Problem(422, "invalid_fields") from refused
-        except (TimeoutError, Retry, Refusal, Conflict) as away:
+        except (TimeoutError, Retry, Conflict) as away:
             raise called.DirectoryAway from away
         await self._world.point("directory:after")
         return answer

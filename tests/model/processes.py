@@ -106,9 +106,7 @@ class Request:
 class InvitationProcess:
     """One incarnation of the service; it dies by `world.kill(process.owner)`."""
 
-    def __init__(
-        self, name: str, world: World, broker: Broker, database: Database, directory: DirectoryCalls
-    ) -> None:
+    def __init__(self, name: str, world: World, broker: Broker, database: Database, directory: DirectoryCalls) -> None:
         self.owner = Owner(name)
         self.world = world
         self._broker = broker

@@ -65,11 +65,10 @@ class Guest:
 
 @dataclass(frozen=True)
 class Told:
-    """A person was told that they are in, with that password (None: they were signed in already)."""
+    """A person was told that they are in, with that password."""
 
     invitation_id: str
-    email: str
-    password: str | None
+    password: str
     lives: int
 
 
@@ -212,7 +211,9 @@ class AtRest:
         known = next((n for n, s in enumerate(steps) if s.trigger in ("created", "updated", "created_again")), 0)
         expected = Counter(_fact_of(step) for step in steps[known:])
         del expected[None]
-        names = Counter("extended" if _is_extension(facts[id][1], id, self._broker) else facts[id][1].state for id in facts)
+        names = Counter(
+            "extended" if _is_extension(facts[id][1], id, self._broker) else facts[id][1].state for id in facts
+        )
         if expected != names:
             self.wrong.append(f"{invitation.id}: history tells {dict(expected)}, facts tell {dict(names)}")
         if told and invitation.state is not State.PENDING and told[-1][1].state != invitation.state:
@@ -293,17 +294,18 @@ class AtRest:
             return
         if member.invitation is None or member.invitation.state != invitation.state:
             shown = member.invitation and (member.invitation.state, member.invitation.version)
-            self.wrong.append(f"{invitation.id} is {invitation.state} v{invitation.version}; the directory shows {shown}")
+            self.wrong.append(
+                f"{invitation.id} is {invitation.state} v{invitation.version}; the directory shows {shown}"
+            )
         if invitation.state is State.ACTIVE and not member.has_signed_in:
             self.wrong.append(f"{invitation.id} is active, and the directory says never signed in")
 
     def _accounts(self, invitations: Mapping[str, Invitation]) -> None:
         for told in self._record.told:
-            account = self._account(told.email)
-            if account is None or told.invitation_id not in account.redemptions:
+            accounts = self._accounts_in(told.invitation_id)
+            if not accounts:
                 self.wrong.append(f"{told}: told to be in, and the directory knows nothing")
-                continue
-            if told.password is not None and account.password_hash != f"hash of {told.password}":
+            elif all(account.password_hash != f"hash of {told.password}" for account in accounts):
                 self.wrong.append(f"{told}: told to be in, and that password does not work")
             guest = self._guests[told.invitation_id]
             state = invitations[told.invitation_id].state
@@ -315,14 +317,15 @@ class AtRest:
     def _member(self, guest: Guest) -> Member | None:
         return self._directory.rows._load(Member, guest.id)
 
-    def _account(self, email: str) -> Account | None:
-        return self._directory.rows._load(Account, email)
+    def _accounts_in(self, id: str) -> list[Account]:
+        return self._directory.rows._all(Account, lambda account: id in account.redemptions)
 
     def _redemption(self, guest: Guest) -> Redemption | None:
-        accounts = self._directory.rows._all(Account, lambda account: guest.invitation_id in account.redemptions)
-        if len(accounts) > 1 and guest.lives <= 1:
-            self.wrong.append(f"{guest.invitation_id} was redeemed by {len(accounts)} accounts")
-        return accounts[0].redemptions[guest.invitation_id] if accounts else None
+        found = [account.redemptions[guest.invitation_id] for account in self._accounts_in(guest.invitation_id)]
+        set_here = [redemption for redemption in found if redemption.credential == "new"]
+        if len(set_here) > 1 and guest.lives <= 1:
+            self.wrong.append(f"{guest.invitation_id}: {len(set_here)} passwords were set with it")
+        return max(found, key=lambda redemption: redemption.active, default=None)
 
 
 def _fact_of(step: Step) -> str | None:
@@ -338,8 +341,7 @@ def _fact_of(step: Step) -> str | None:
 
 def _is_extension(fact: InvitationState, id: str, broker: Broker) -> bool:
     return any(
-        logged.message.message_id == id and logged.message.routing_key == "invitation.extended"
-        for logged in broker.log
+        logged.message.message_id == id and logged.message.routing_key == "invitation.extended" for logged in broker.log
     )
 
 

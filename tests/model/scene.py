@@ -84,7 +84,12 @@ class Scene:
     def _log_line(self, _: Any, level: str, line: Any) -> Any:
         """Part of what happened; and an exception that was logged is one that nobody expected."""
         about = {name: value for name, value in line.items() if name not in ("event", "exc_info", "correlation_id")}
-        if line["event"] not in ("bus.away", "replay.paused", "outbox.sweep_paused", "bus.consuming_paused"):  # again and again
+        if line["event"] not in (
+            "bus.away",
+            "replay.paused",
+            "outbox.sweep_paused",
+            "bus.consuming_paused",
+        ):  # again and again
             self.world.note(f"log {line['event']} {about}")
         if line.get("exc_info"):
             self.world.violations.append(f"{line['event']}: {traceback.format_exc()}")
@@ -214,7 +219,6 @@ class Scene:
             found = (await self.database.invitations()).get(link.invitation_id)
             before = None if found is None else found.link_state(link.link_sequence, self.world.now())
             lives = guest.lives
-            email = found.invitee.email if found and found.invitee else ""
             status, answer = await process.request(what, {"token": token}, json.dumps(body))
             self.world.note(f"person {what} {token[:6]} link {link.link_sequence} → {status}")
             if status >= 500 and status != 503:
@@ -224,7 +228,7 @@ class Scene:
             if before not in ("alive", "over"):
                 self.world.violations.append(f"a {before} link let somebody in")
             self.codes.append(json.loads(answer)["next"].rpartition("=")[2])
-            self.record.told.append(Told(link.invitation_id, email, password, lives))
+            self.record.told.append(Told(link.invitation_id, password, lives))
 
         self.begin(act())
 

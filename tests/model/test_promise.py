@@ -22,7 +22,11 @@ from tests.model.world import Fuse
 LONG = os.environ.get("CONVIVE_MODEL_EXAMPLES")
 STEPS = int(os.environ.get("CONVIVE_MODEL_STEPS", "40"))
 # Without shrinking a failure is reported at once, with all that happened.
-PHASES = [Phase.explicit, Phase.generate, *([Phase.shrink] if os.environ.get("CONVIVE_MODEL_SHRINK", "1") == "1" else [])]
+PHASES = [
+    Phase.explicit,
+    Phase.generate,
+    *([Phase.shrink] if os.environ.get("CONVIVE_MODEL_SHRINK", "1") == "1" else []),
+]
 
 POINTS = (
     "save:before",

@@ -41,8 +41,8 @@ class Rebuilding:
         self._came_early: set[tuple[str, str]] = set()
 
     async def fold(self, events: Sequence[Event], mark: Replayed, *, again: bool = False) -> list[str]:
-        """Fold events in; those of one invitation in order, others beside each other. Folding again (`again`) changes
-        nothing but where something was said of an invitation before its `user.created`, and no fact tells what came of it.
+        """Fold events in; those of one invitation in order, others beside each other. Folding them `again` changes
+        something only where it was said of an invitation before its `user.created`, and no fact tells what came of it.
         Returns for each what became of it: done, nothing_to_change, no_user_created, or why it was refused."""
         lanes: dict[str, list[tuple[int, Event, Decision]]] = defaultdict(list)
         outcomes = ["nothing_to_change"] * len(events)
@@ -85,9 +85,7 @@ class Rebuilding:
             return [Decision(fact.invitation_id, lambda i: i.restored(fact, replace(cause, event_id=None)))]
         return decisions(event, cause, self._policy)
 
-    async def _fold_in_order(
-        self, lane: list[tuple[int, Event, Decision]], again: bool
-    ) -> list[tuple[int, str]]:
+    async def _fold_in_order(self, lane: list[tuple[int, Event, Decision]], again: bool) -> list[tuple[int, str]]:
         outcomes: list[tuple[int, str]] = []
         for number, event, decision in lane:
             try:

@@ -181,6 +181,7 @@ class LinkPages:
                     reasons=[reason.value for reason in reasons],
                 )
             return self._page(pages.Invitation(visit.firm, _guest(visit), reasons), visit.page)
+        await self._refuse_anybody_new(visit)
         try:
             redeemed = await self._directory.redeem(visit.invitation, visit.invitee, password)
         except OtherPassword as other:
@@ -202,6 +203,7 @@ class LinkPages:
             signed_in = await self._who_is_signed_in(request, visit)
             if signed_in is not pages.SignedIn.GUEST:
                 return self._not_signed_in(request, visit, signed_in)
+        await self._refuse_anybody_new(visit)
         try:
             redeemed = await self._directory.redeem(visit.invitation, visit.invitee, password)
         except OtherPassword:
@@ -281,6 +283,14 @@ class LinkPages:
     def _refuse_used_up(visit: Visit) -> None:
         if visit.invitation.state in _USED_UP:
             raise _UsedUp(visit)
+
+    async def _refuse_anybody_new(self, visit: Visit) -> None:
+        """A link that was used up answers again to whoever used it, and makes no account: its publisher may have named
+        another address since, and this link proves nothing of that one."""
+        if visit.invitation.state in _USED_UP:
+            account = await self._directory.account(visit.invitee.email)
+            if not account.exists:
+                raise _UsedUp(visit)
 
     def _judged(self, visit: Visit, password: str) -> tuple[pages.Reason, ...]:
         invitee = visit.invitee

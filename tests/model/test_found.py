@@ -1,0 +1,109 @@
+"""What the model test has found, each as a plain test."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from convive_contracts import invitation_id, new_event
+from convive_contracts.envelope import Event
+from convive_contracts.events import DIRECTORY_SOURCE, INVITATION_SOURCE
+from invitation.intake.events import Replayed
+from invitation.intake.rebuilding import Rebuilding
+from invitation.lifecycle.invitation import Invitation
+from invitation.lifecycle.states import State
+from invitation.store.memory import MemoryStore
+from tests.model.scene import EMAILS, PASSWORDS, Scene
+from tests.unit.contracts.making import CABINET, DOSSIER, MEMBER, user_data
+from tests.unit.intake.making import ACCOUNT, World, created, redeemed, removed
+from tests.unit.lifecycle.making import NOW, POLICY
+
+ID = invitation_id(DIRECTORY_SOURCE, MEMBER)
+MARK = Replayed("replay-1", "ops", "the database was lost")
+
+
+async def test_a_redemption_told_again_after_the_removal_changes_nothing() -> None:
+    world = World()
+    for message in (created(MEMBER), redeemed(ID), removed(MEMBER), redeemed(ID, id="told again")):
+        await world.told(message)
+    assert (await world.the(MEMBER)).state is State.REVOKED
+
+
+async def rebuilt(*events: Event) -> Invitation:
+    store = MemoryStore()
+    rebuilding = Rebuilding(store, store, policy=POLICY, now=lambda: NOW)
+    await rebuilding.fold(events, MARK)
+    await rebuilding.fold(events, MARK, again=True)
+    await rebuilding.arm(MARK)
+    found = await store.load(ID)
+    assert found is not None
+    return found
+
+
+def event(short: str, seconds: int, data: dict[str, object], *, subject: str = MEMBER, sequence: int = 1) -> Event:
+    source = DIRECTORY_SOURCE if short.startswith(("user", "account")) else INVITATION_SOURCE
+    if short.endswith("_requested"):
+        source = "/ops"
+    moment = NOW + timedelta(seconds=seconds)
+    return new_event(
+        short, source=source, subject=subject, data=data, id=f"{short}.{sequence}", time=moment, sequence=sequence
+    )
+
+
+def fact(state: str, seconds: int, version: int, link: int = 1) -> Event:
+    data = {
+        "invitation_id": ID,
+        "member_id": MEMBER,
+        "dossier_id": DOSSIER,
+        "cabinet_id": CABINET,
+        "state": state,
+        "version": version,
+        "channel": "email",
+        "link_sequence": link,
+        "send_sequence": link,
+        "expires_at": (NOW + timedelta(days=14)).isoformat(),
+    }
+    return event(f"invitation.{state}", seconds, data, sequence=version)
+
+
+REQUEST = event("invitation.resend_requested", 0, {"invitation_id": ID})
+CREATED = event("user.created", 1, user_data())
+
+
+async def test_a_rebuild_sends_nothing_for_a_resend_that_came_before_its_invitation_and_was_sent() -> None:
+    invitation = await rebuilt(REQUEST, CREATED, fact("sent", 2, 3), fact("sent", 3, 6, link=2))
+    assert (invitation.link_sequence, invitation.send_at) == (2, None)
+
+
+async def test_nor_when_that_request_was_published_twice() -> None:
+    invitation = await rebuilt(REQUEST, CREATED, fact("sent", 2, 3), fact("sent", 3, 6, link=2), REQUEST)
+    assert (invitation.link_sequence, invitation.send_at) == (2, None)
+
+
+async def test_a_rebuild_sends_what_was_asked_for_before_the_invitation_and_never_sent() -> None:
+    assert (await rebuilt(REQUEST, CREATED)).send_at is not None
+
+
+async def test_a_redemption_that_reached_the_log_after_its_revocation_does_not_undo_it() -> None:
+    data = {"account_id": ACCOUNT, "invitation_id": ID, "credential": "new"}
+    late = event("account.redeemed", 3, data, subject=ACCOUNT)
+    invitation = await rebuilt(CREATED, fact("password_set", 4, 5), fact("revoked", 5, 6), late)
+    assert invitation.state is State.REVOKED
+
+
+def test_a_link_that_was_used_up_makes_no_account_for_an_address_named_later() -> None:
+    scene = Scene(0)
+    try:
+        guest = scene.invite_foreign(EMAILS[0], in_order=True)
+        scene.world.loop.run_for(1)
+        link = scene.world.mails[0].link
+        scene.person(scene.processes[0], link, "password", PASSWORDS[0])
+        scene.world.loop.run_for(1)
+        scene.say(guest, "updated", EMAILS[1])
+        scene.world.loop.run_for(1)
+        for what in ("password", "accept"):
+            scene.person(scene.processes[0], link, what, PASSWORDS[1])
+        scene.rest()
+        scene.check_at_rest()
+        assert scene.world.loop.run(scene.directory.rows.account(EMAILS[1])) is None
+    finally:
+        scene.close()
