@@ -115,7 +115,8 @@ class Relay:
             if self._behind.is_set():
                 self._behind.clear()
                 older_than = timedelta(seconds=self._catch_up)
-                await asyncio.sleep(self._catch_up * spread)
+                # Longer than `catch_up`: what has just failed must be old enough by then, or it would grow old.
+                await asyncio.sleep(self._catch_up * (spread + 0.5))
             try:
                 while await self.sweep(older_than=older_than):
                     pass
