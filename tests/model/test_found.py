@@ -28,6 +28,14 @@ async def test_a_redemption_told_again_after_the_removal_changes_nothing() -> No
     assert (await world.the(MEMBER)).state is State.REVOKED
 
 
+async def test_an_existing_account_s_redemption_heals_from_its_event_as_active() -> None:
+    # The page's answer was lost in a crash, and no sign-in is told of besides.
+    world = World()
+    await world.told(created(MEMBER))
+    await world.told(redeemed(ID, "existing"))
+    assert (await world.the(MEMBER)).state is State.ACTIVE
+
+
 async def rebuilt(*events: Event) -> Invitation:
     store = MemoryStore()
     rebuilding = Rebuilding(store, store, policy=POLICY, now=lambda: NOW)

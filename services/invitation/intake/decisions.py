@@ -101,7 +101,10 @@ def _account_redeemed(event: Event, cause: Cause, _: Policy) -> list[Decision]:
     def decide(invitation: Invitation) -> Change | None:
         if invitation.of_an_earlier_life(event.time):
             return None
-        return invitation.redeemed(data.account_id, data.credential, cause)
+        # Whoever accepts with an account that exists proves at that moment that they can sign in: the directory will
+        # not tell of a sign-in besides.
+        signed_in = data.credential == "existing"
+        return invitation.redeemed(data.account_id, data.credential, cause, signed_in=signed_in)
 
     return [Decision(data.invitation_id, decide)]
 
