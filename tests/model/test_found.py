@@ -98,6 +98,19 @@ async def test_a_redemption_that_reached_the_log_after_its_revocation_does_not_u
     assert invitation.state is State.REVOKED
 
 
+REMOVED = event("user.removed", 2, user_data(), sequence=2)
+
+
+async def test_a_redemption_that_came_through_a_removal_is_rebuilt_as_such() -> None:
+    invitation = await rebuilt(CREATED, REMOVED, fact("revoked", 3, 4), fact("password_set", 4, 5))
+    assert invitation.state is State.PASSWORD_SET
+
+
+async def test_a_removal_whose_revocation_was_lost_is_carried_out_by_the_rebuild() -> None:
+    invitation = await rebuilt(CREATED, REMOVED, fact("sent", 3, 3))
+    assert invitation.state is State.REVOKED
+
+
 def test_a_link_that_was_used_up_makes_no_account_for_an_address_named_later() -> None:
     scene = Scene(0)
     try:

@@ -327,7 +327,7 @@ class Invitation:
             return None
         draft = Draft(self, cause)
         draft.after.disarmed = False
-        if self.removed and counts(Trigger.REVOKED, self.state):
+        if self.removal is not None and counts(Trigger.REVOKED, self.state) and not self._redeemed_after(self.removal):
             # The removal is in the log and the fact that follows from it is not: it was lost with the outbox.
             draft.stop_sending()
             draft.after.reason = "removed"
@@ -373,6 +373,11 @@ class Invitation:
         else:
             draft.fire(trigger)
         return draft.done()
+
+    def _redeemed_after(self, removal: Told) -> bool:
+        """Whether a fact that was folded in says that a redemption came through although the member was removed."""
+        told_later = self.rebuilt_at is not None and removal.time <= self.rebuilt_at
+        return told_later and self.state is State.PASSWORD_SET
 
     def _over(self, now: datetime) -> bool:
         return self.state in LINK_IS_ALIVE and self.expires_at is not None and self.expires_at <= now
