@@ -1,21 +1,34 @@
-"""`python -m directory [--role web|worker|both]`."""
+"""`python -m directory [--role web|worker|both]`, and `python -m directory announce`."""
 
 from __future__ import annotations
 
 import argparse
+import asyncio
+import json
 
 from convive_kit import process, settings
 from convive_kit.logs import configure
-from directory.app import ROLES, start
+from directory.app import ROLES, announce, start
 from directory.settings import DirectorySettings
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="directory", description="Convive's directory service.")
     parser.add_argument("--role", choices=tuple(ROLES), default="both", help="what this process does (default: both)")
-    role: str = parser.parse_args().role
+    parser.add_argument(
+        "command",
+        nargs="?",
+        choices=("serve", "announce"),
+        default="serve",
+        help="announce: publish the present state of everything again, and end",
+    )
+    arguments = parser.parse_args()
+    role: str = arguments.role
     chosen = settings.load(DirectorySettings)
     configure(chosen.log_level, service="directory")
+    if arguments.command == "announce":
+        print(json.dumps(asyncio.run(announce(chosen))))  # noqa: T201 (the command's answer)
+        return
 
     async def begin(started: process.Process) -> None:
         await start(started, chosen, ROLES[role])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
 import structlog
@@ -10,11 +11,16 @@ import structlog
 from convive_contracts import DIRECTORY_SOURCE, INVITATION_SOURCE, InvitationState, new_event, parse_event
 from convive_kit.bus import Incoming
 from convive_kit.outbox import OutboxEntry
+from directory.model.account import Account
+from directory.model.cabinet import Cabinet
 from directory.model.change import Change, Stored
+from directory.model.dossier import Dossier
 from directory.model.member import Member
-from directory.store.protocol import EntriesOf, Store, settle
+from directory.store.protocol import Document, EntriesOf, Store, settle
 
 log = structlog.stdlib.get_logger(__name__)
+
+_AT_ONCE = 100
 
 
 def entries(now: Callable[[], datetime]) -> EntriesOf:
@@ -39,6 +45,48 @@ def entries(now: Callable[[], datetime]) -> EntriesOf:
         return made
 
     return of
+
+
+async def announce_anew(store: Store) -> dict[str, int]:
+    """Tell the present state of everything again: cabinets, dossiers, members, then what accounts have accepted.
+
+    Who knows it already changes nothing. May be repeated, and broken off at any point. Returns how many of each.
+    """
+    told: dict[str, int] = {}
+    for model in (Cabinet, Dossier, Member, Account):
+        told[model.kind] = 0
+        after = ""
+        while batch := await store.every(model, after=after, limit=_AT_ONCE):
+            after = batch[-1].id
+            told[model.kind] += sum(await asyncio.gather(*(_tell_again(store, document) for document in batch)))
+    return told
+
+
+async def _tell_again(store: Store, document: Stored) -> bool:
+    match document:
+        case Member(id=id):
+            dossier, cabinet = await store.dossier(document.dossier_id), await store.cabinet(document.cabinet_id)
+            if dossier is None or cabinet is None or dossier.archived_at:
+                return False
+            told = await settle(store, _loads(store.member, id), lambda m: m.announced_anew(dossier, cabinet))
+        case Cabinet(id=id):
+            told = await settle(store, _loads(store.cabinet, id), Cabinet.announced_anew)
+        case Dossier(id=id):
+            told = await settle(store, _loads(store.dossier, id), Dossier.announced_anew)
+        case Account(id=id):
+            told = await settle(store, _loads(store.account, id), Account.announced_anew)
+        case _:
+            return False
+    return told.version > document.version
+
+
+def _loads(find: Callable[[str], Awaitable[Document | None]], id: str) -> Callable[[], Awaitable[Document]]:
+    async def load() -> Document:
+        if (document := await find(id)) is None:
+            raise _Unknown  # documents are never deleted
+        return document
+
+    return load
 
 
 class _Unknown(Exception):

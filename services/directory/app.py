@@ -25,7 +25,7 @@ from convive_kit.parking import Parking
 from convive_kit.process import Process
 from convive_kit.rate_limit import Limiter
 from convive_kit.routes import Guard, Route
-from directory.announcements import InvitationNews, entries
+from directory.announcements import InvitationNews, announce_anew, entries
 from directory.api.answers import answering
 from directory.api.cabinets import Cabinets
 from directory.api.callers import Callers
@@ -138,6 +138,25 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
         for kind, relay in store.relays.items():
             process.spawn(f"outbox of {kind}", relay.run())
     return port
+
+
+async def announce(settings: DirectorySettings) -> dict[str, int]:
+    """Publish the present state of everything again; returns how many of each were told."""
+    client = open_client(settings.mongo_url.get_secret_value())
+    clock = DatabaseClock(client)
+    bus = Bus(settings.amqp_url.get_secret_value())
+    store = MongoStore(client[settings.directory_database], bus=bus, entries_of=entries(clock.now), now=clock.now)
+    running = asyncio.create_task(bus.run())
+    try:
+        await clock.measure()
+        async with asyncio.timeout(30):
+            await bus.wait_ready()
+        return await announce_anew(store)
+    finally:
+        await store.drain()
+        await bus.drain()
+        await running
+        await close_client(client)
 
 
 async def _prepare(clock: DatabaseClock, *stores: MongoStore | ParkedMessages) -> None:

@@ -163,6 +163,22 @@ class Account(Stored):
             raise CodeSpent
         return self._signed_in(handoffs=tuple(handoff for handoff in live if handoff.hash != code))
 
+    def announced_anew(self) -> Change[Account] | None:
+        """What this account has accepted told again, so that nobody who is in is invited once more."""
+        if not self.redemptions:
+            return None
+        redeemed = [
+            Announcement(
+                "account.redeemed",
+                self.account_id,
+                {"account_id": self.account_id, "invitation_id": id, "credential": redemption.credential},
+            )
+            for id, redemption in self.redemptions.items()
+        ]
+        active = [id for id, redemption in self.redemptions.items() if redemption.active]
+        signed_in = {"account_id": self.account_id, "invitation_ids": active}
+        return self.changed(*redeemed, Announcement("account.signed_in", self.account_id, signed_in))
+
     def _signed_in(self, **fields: object) -> Change[Account]:
         waiting = [id for id, redemption in self.redemptions.items() if not redemption.active]
         active = {id: redemption.model_copy(update={"active": True}) for id, redemption in self.redemptions.items()}

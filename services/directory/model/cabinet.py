@@ -36,6 +36,11 @@ class Cabinet(Stored):
             Announcement("cabinet.updated", id, state), **state, keys=(key,), created_at=key.created_at
         )
 
+    def announced_anew(self) -> Change[Cabinet]:
+        """The present state told again."""
+        state = {"id": self.id, "name": self.name, "phone": self.phone}
+        return self.changed(Announcement("cabinet.updated", self.id, state))
+
     def add_key(self, key: ApiKey) -> Change[Cabinet]:
         return self.changed(keys=(*self.keys, key))
 

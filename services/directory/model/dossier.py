@@ -78,6 +78,10 @@ class Dossier(Stored):
         """Every member named is added, or, in an archived dossier, removed."""
         return self.changed(members_to_add=(), unfinished_since=None) if self.unfinished_since else None
 
+    def announced_anew(self) -> Change[Dossier]:
+        """The present state told again."""
+        return self.changed(self._announced())
+
     def refuse_archived(self) -> None:
         if self.archived_at:
             raise DossierArchived

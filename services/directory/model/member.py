@@ -162,6 +162,10 @@ class Member(Stored):
         version = self.invitation.version if self.invitation else 0
         return InvitationNote(id=self.invitation_id, state="pending", channel=channel, updated_at=now, version=version)
 
+    def announced_anew(self, dossier: Dossier, cabinet: Cabinet) -> Change[Member] | None:
+        """The present state told again, as a creation: who knows it changes nothing, who lost it can begin from it."""
+        return None if self.removed_at else self.changed(self.announced("user.created", dossier, cabinet))
+
     def announced(self, type: str, dossier: Dossier, cabinet: Cabinet) -> Announcement:
         """`user.created` or `user.updated`: the member in full, with the names around it."""
         member = self.model_dump(include=_PUBLIC)

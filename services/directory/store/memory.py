@@ -87,6 +87,9 @@ class MemoryStore:
         )
         return sorted(found, key=lambda dossier: (dossier.name_key, dossier.id))[:limit]
 
+    async def every(self, model: type[Document], *, after: str, limit: int) -> list[Document]:
+        return sorted(self._all(model, lambda one: one.id > after), key=lambda one: one.id)[:limit]
+
     async def members_of(self, dossier_id: str, *, after: tuple[datetime, str] | None, limit: int) -> list[Member]:
         found = self._all(
             Member,

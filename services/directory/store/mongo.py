@@ -151,6 +151,9 @@ class MongoStore:
             query |= {"created_at": {"$gte": at}, "$or": [{"created_at": {"$gt": at}}, {"_id": {"$gt": id}}]}
         return await self._find(Member, query, order=("created_at", "_id"), limit=limit)
 
+    async def every(self, model: type[Document], *, after: str, limit: int) -> list[Document]:
+        return await self._find(model, {"_id": {"$gt": after}}, order=("_id",), limit=limit)
+
     async def unfinished_dossiers(self, before: datetime, *, limit: int) -> list[Dossier]:
         return await self._find(
             Dossier, {"unfinished_since": {"$lt": before}}, order=("unfinished_since",), limit=limit

@@ -61,6 +61,10 @@ class Store(Protocol):
         """Members who are not removed, in the order in which they were added."""
         ...
 
+    async def every(self, model: type[Document], *, after: str, limit: int) -> list[Document]:
+        """All documents of a kind, by id, beginning behind `after`."""
+        ...
+
     async def unfinished_dossiers(self, before: datetime, *, limit: int) -> list[Dossier]:
         """Dossiers with members still to add or to remove since before that time."""
         ...
