@@ -230,7 +230,9 @@ class Lane(Stack):
         lines: list[str] = []
         for log in self.logs:
             told = log.read_text(errors="replace").splitlines()
-            lines += [f"{log.stem}: {line[:3000]}" for line in told if '"level":"error"' in line or line[:1] != "{"][-5:]
+            lines += [f"{log.stem}: {line[:3000]}" for line in told if '"level":"error"' in line or line[:1] != "{"][
+                -5:
+            ]
         return "\n".join(lines)
 
     async def recover(self) -> None:

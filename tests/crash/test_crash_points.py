@@ -41,7 +41,7 @@ _ONLY = os.environ.get("CONVIVE_CRASH_ONLY", "")
 _EVERY = os.environ.get("CONVIVE_EVERY_CRASH_POINT") == "1"
 _ENUMERATE = os.environ.get("CONVIVE_ENUMERATE") == "1"
 _SEED = int(os.environ.get("CONVIVE_CRASH_SEED", "1"))
-_RECORDINGS = 5
+_RECORDINGS = 3 if _ENUMERATE else 6
 _TRIES = 5
 _MOST_TIMES = 4
 

@@ -42,16 +42,6 @@ LOOPS = frozenset(
 )
 """Tasks that run all the time. They belong to a scenario only where it says so."""
 
-IDLE = frozenset(
-    (
-        "DueLoop.run: await self._wake.wait",
-        "Relay.run: await asyncio.sleep",
-        "Replayer.run: await self._wake.wait",
-        "Membership.run: await asyncio.sleep",
-    )
-)
-"""Where such a task waits for something to do."""
-
 _Behind = ("async_generator_asend", "async_generator_athrow", "coroutine_wrapper", "async_generator_wrapped_value")
 
 
@@ -136,7 +126,7 @@ class Watch:
         place, awaits = _named(frames)
         if (
             (root in LOOPS and root not in self._loops)
-            or place in IDLE
+            or (root in LOOPS and len(frames) == 1 and _is_idle(place))
             or frames[0].f_globals["__name__"] == "convive_kit.process"
             or any(frame.f_globals["__name__"] == "convive_kit.health" for frame in frames)
         ):
@@ -183,6 +173,11 @@ class Watch:
             case _:
                 return {"busy": sorted(self.busy.values())}
         return {}
+
+
+def _is_idle(place: str) -> bool:
+    """Whether one of those tasks waits for something to do."""
+    return place.endswith((".wait", "await asyncio.sleep"))
 
 
 def die() -> None:
