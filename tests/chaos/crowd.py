@@ -12,7 +12,7 @@ from typing import Any
 from convive_contracts.envelope import rfc3339
 from convive_contracts.events import DIRECTORY_SOURCE
 from tests.chaos.ledger import PAYROLL, Guest
-from tests.chaos.office import Desk, Office
+from tests.chaos.office import SOON, Desk, Office
 from tests.chaos.people import Person
 
 _POISON_PER = 60
@@ -246,6 +246,19 @@ class Crowd:
         guest.revoked = True
         guest.ends = frozenset({"revoked"})
 
+    async def _late(self, guest: Guest, person: Person) -> None:
+        """The link's life ends early; half of them ask for another."""
+        await self._office.invite(guest, person.chance)
+        mail = await person.mail()
+        while await self._office.state(guest) != "expired":
+            await self._office.end_soon(guest)
+            await asyncio.sleep(SOON + 2)
+        guest.ends = frozenset({"expired"})
+        if person.chance.random() < 0.5 and await person.renew(mail):
+            guest.ends = frozenset()
+            await person.come_in(await person.mail(newer_than=mail))
+            guest.ends = frozenset({"active"})
+
     async def _extended(self, guest: Guest, person: Person) -> None:
         await self._office.invite(guest, person.chance)
         await person.mail()
@@ -273,5 +286,6 @@ _STORIES: Mapping[str, tuple[int, _Story, tuple[str, ...]]] = {
     "early-news": (2, Crowd._early_news, _FOREIGN),
     "resent": (4, Crowd._resent, _ANYBODY),
     "revoked": (3, Crowd._revoked, _ANYBODY),
+    "late": (2, Crowd._late, _ANYBODY),
     "extended": (2, Crowd._extended, _ANYBODY),
 }
