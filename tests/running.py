@@ -337,9 +337,13 @@ class Stack:
 
     # --- processes ------------------------------------------------------------------------------------------------
 
+    def environment(self, name: str) -> dict[str, str]:
+        """The environment of `directory` or `invitation`."""
+        return self._environment | self._own[name]
+
     def new_service(self, name: str, port: int, *, role: str | None = None, **settings: str) -> Service:
         """A process of `directory` or `invitation`, not started yet."""
-        env = self._environment | self._own[name] | {f"CONVIVE_{name.upper()}_PORT": str(port)} | settings
+        env = self.environment(name) | {f"CONVIVE_{name.upper()}_PORT": str(port)} | settings
         arguments = [name, *(["--role", role] if role else [])]
         log = self.folder / f"{name}-{port}.log"
         return Service(f"The {name} service", arguments, url=f"http://127.0.0.1:{port}", env=env, log=log)

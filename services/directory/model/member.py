@@ -163,8 +163,12 @@ class Member(Stored):
         return InvitationNote(id=self.invitation_id, state="pending", channel=channel, updated_at=now, version=version)
 
     def announced_anew(self, dossier: Dossier, cabinet: Cabinet) -> Change[Member] | None:
-        """The present state told again, as a creation: who knows it changes nothing, who lost it can begin from it."""
-        return None if self.removed_at else self.changed(self.announced("user.created", dossier, cabinet))
+        """The present state told again, as a creation: who knows it changes nothing, who lost it can begin from it.
+        Whoever has accepted already is not to be invited once more."""
+        if self.removed_at:
+            return None
+        told = self.model_copy(update={"invite_by": "none"}) if self._accepted else self
+        return self.changed(told.announced("user.created", dossier, cabinet))
 
     def announced(self, type: str, dossier: Dossier, cabinet: Cabinet) -> Announcement:
         """`user.created` or `user.updated`: the member in full, with the names around it."""

@@ -80,7 +80,7 @@ class Invitation:
             draft = Draft(self, cause)
             draft.after.removal = None
             draft.after.reason = draft.after.account_id = draft.after.credential = None
-            draft.after.began_at = min(told.time, cause.at)
+            draft.after.began_at = cause.at
             draft.fire(Trigger.CREATED_AGAIN)
         elif self.announced:
             return self.details_changed(invitee, told, cause, policy)
