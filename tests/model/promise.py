@@ -15,6 +15,7 @@ from convive_kit.outbox import OutboxEntry
 from directory.model.account import Account, Redemption
 from directory.model.member import Member
 from invitation.lifecycle.invitation import Change, Invitation, Step
+from invitation.lifecycle.schedule import LINK_IS_ALIVE
 from invitation.lifecycle.states import TABLE, WAY_IN, State, Trigger, counts
 from tests.model.broker import Broker
 from tests.model.directory_side import DirectorySide
@@ -98,6 +99,11 @@ class Record:
             self._by_event[after.id, event] += 1
             if self._by_event[after.id, event] > 1:
                 self._wrong(f"{after.id}: event {event} had its effect twice")
+        if after.send_at is not None and after.state not in LINK_IS_ALIVE:
+            self._wrong(f"{after.id}: a {after.state} invitation is to be sent")
+        newly_claimed = after.lease is not None and (change.before is None or after.lease != change.before.lease)
+        if newly_claimed and after.attempt < 1:
+            self._wrong(f"{after.id}: a claim that is no attempt")
         versions = [fact.version for fact in change.facts]
         if versions and versions != list(range(change.seen + 1, after.version + 1)):
             self._wrong(f"{after.id}: facts {versions} between versions {change.seen} and {after.version}")

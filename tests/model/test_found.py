@@ -14,7 +14,7 @@ from invitation.lifecycle.states import State
 from invitation.store.memory import MemoryStore
 from tests.model.scene import EMAILS, PASSWORDS, Scene
 from tests.unit.contracts.making import CABINET, DOSSIER, MEMBER, user_data
-from tests.unit.intake.making import ACCOUNT, World, created, redeemed, removed
+from tests.unit.intake.making import ACCOUNT, World, created, redeemed, removed, signed_in
 from tests.unit.lifecycle.making import NOW, POLICY
 
 ID = invitation_id(DIRECTORY_SOURCE, MEMBER)
@@ -34,6 +34,21 @@ async def test_an_existing_account_s_redemption_heals_from_its_event_as_active()
     await world.told(created(MEMBER))
     await world.told(redeemed(ID, "existing"))
     assert (await world.the(MEMBER)).state is State.ACTIVE
+
+
+async def test_a_sign_in_before_the_new_life_began_here_does_not_count_in_it() -> None:
+    # Added again at noon, told of it an hour later: what happened in between was still the old life.
+    world = World()
+    noon, hour = NOW, timedelta(hours=1)
+    for minutes, message in (
+        (0, created(MEMBER)),
+        (0, removed(MEMBER, at=noon)),
+        (60, created(MEMBER, sequence=3, at=noon)),
+        (61, signed_in(ID, at=noon + hour / 2)),
+    ):
+        world.now = NOW + timedelta(minutes=minutes)
+        await world.told(message)
+    assert (await world.the(MEMBER)).state is State.PENDING
 
 
 async def rebuilt(*events: Event) -> Invitation:
