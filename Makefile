@@ -9,6 +9,8 @@ MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 # Passed on: make test ARGS="-k redemption -x"
 ARGS ?=
+# Test files run side by side, each worker with a broker and a database of its own: make test JOBS=0 for one after another.
+JOBS ?= 2
 # make up DETACH=1 returns as soon as everything is ready.
 DETACH ?=
 
@@ -26,7 +28,7 @@ down: ## stop what `make up` started
 
 test: setup ## run the test suite on a real broker and database (ARGS="-k name" for a part)
 	@$(BIN)/python -m deploy.local programs
-	exec $(BIN)/python -m pytest $(ARGS)
+	exec $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 lint: setup ## static checks
 	@exec deploy/local/lint.sh
