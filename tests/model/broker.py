@@ -1,5 +1,5 @@
-"""A broker that keeps what it confirms and is as unkind otherwise as a real one may be: it delivers in any order, twice,
-loses confirms, cuts connections and cancels consumers. To the real `Bus` it looks like aio-pika."""
+"""A broker that keeps what it confirms and is as unkind otherwise as a real one may be: it delivers in any order and
+twice, loses confirms, cuts connections and cancels consumers. To the real `Bus` it looks like aio-pika."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A mail server in place of the pool of SMTP connections: it takes mail and loses its answer, refuses, hangs, is away."""
+"""A mail server in place of the pool of SMTP connections: it takes mail, and loses its answer, refuses, hangs or is
+away when told to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The invitation service as a process: the real parts put together as the composition root does, over a modelled world."""
+"""The invitation service as a process: the real parts put together as the composition root does, in a modelled world."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from convive_contracts import topology
 from convive_kit.bus import Bus
+from convive_kit.errors import Retry
 from convive_kit.event_log import EventLog
 from convive_kit.http import DECLARED_BODY, Problem
 from invitation.delivery.slots import Delivery
@@ -203,8 +204,6 @@ class InvitationProcess:
         return 0, None
 
     async def _handle(self, what: str, request: Request) -> tuple[int, Any]:
-        from convive_kit.errors import Retry
-
         try:
             async with asyncio.timeout(15):
                 response = await self._handlers[what](request)

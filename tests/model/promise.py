@@ -233,9 +233,8 @@ class AtRest:
                 self.wrong.append(f"{invitation.id}: link {mail.link_sequence} is alive")
             if mail.link_sequence > invitation.link_sequence or mail.send > invitation.send_sequence:
                 self.wrong.append(f"{invitation.id}: a mail of the future")
-        if invitation.state is State.SENT and not any(m.send == invitation.send_sequence for m in mails):
-            if not any(m.link_sequence == invitation.link_sequence for m in mails):
-                self.wrong.append(f"{invitation.id} is sent and nobody has a mail with its link")
+        if invitation.state is State.SENT and not any(m.link_sequence == invitation.link_sequence for m in mails):
+            self.wrong.append(f"{invitation.id} is sent and nobody has a mail with its link")
         if invitation.state is State.PENDING and invitation.channel != "none":
             self.wrong.append(f"{invitation.id} is stuck in pending")
 

@@ -178,7 +178,7 @@ class Scene:
             dossier, cabinet = await _place(process)
             await process.membership.add(Member.added(fields, dossier, cabinet))
 
-        self.staff(add)
+        self.at_the_directory(add)
         return guest
 
     def edit(self, guest: Guest, email: str) -> None:
@@ -187,17 +187,17 @@ class Scene:
             if member := await process.store.member(guest.id):
                 await process.membership.edit(member, {"email": email, "email_key": email}, dossier, cabinet)
 
-        self.staff(act)
+        self.at_the_directory(act)
 
     def invite_again(self, guest: Guest) -> None:
-        self.staff(lambda process: process.membership.invite(guest.id, "email", "staff"))
+        self.at_the_directory(lambda process: process.membership.invite(guest.id, "email", "staff"))
 
     def remove(self, guest: Guest) -> None:
-        self.staff(lambda process: process.membership.remove(guest.id))
+        self.at_the_directory(lambda process: process.membership.remove(guest.id))
 
-    def staff(self, act: Callable[[DirectoryProcess], Coroutine[Any, Any, Any]]) -> None:
+    def at_the_directory(self, act: Callable[[DirectoryProcess], Coroutine[Any, Any, Any]]) -> None:
         async def call() -> None:
-            with suppress(TimeoutError, Refusal, Retry, Conflict):
+            with suppress(TimeoutError, Refusal, Retry, Conflict, WrongCredentials):
                 await self.directory.call(act)
 
         self.begin(call())
@@ -249,15 +249,12 @@ class Scene:
 
         self.begin(act())
 
-    def sign_in(self, *, code: str | None = None, email: str = "", password: str = "") -> None:
-        async def act() -> None:
-            with suppress(TimeoutError, Refusal, Retry, Conflict, WrongCredentials):
-                if code is not None:
-                    await self.directory.call(lambda process: process.entrance.sign_in_with_code(code))
-                else:
-                    await self.directory.call(lambda process: process.entrance.sign_in(email, password, "::1"))
+    def use_code(self, code: str) -> None:
+        """Follow the redirect of a redemption."""
+        self.at_the_directory(lambda process: process.entrance.sign_in_with_code(code))
 
-        self.begin(act())
+    def sign_in(self, email: str, password: str) -> None:
+        self.at_the_directory(lambda process: process.entrance.sign_in(email, password, "::1"))
 
     def replay(self, origin: Any, process: InvitationProcess, *, rebuild: bool = False) -> str:
         """Begin a replay of all there is."""

@@ -35,7 +35,7 @@ def way_in(scene: Scene) -> None:
         scene.person(first, newest(), "password", PASSWORDS[0])
         soon()
     if scene.codes:
-        scene.sign_in(code=scene.codes.pop())
+        scene.use_code(scene.codes.pop())
         soon()
     scene.invite_own(EMAILS[0], "email")
     soon()

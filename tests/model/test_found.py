@@ -107,7 +107,7 @@ async def test_a_rebuild_sends_what_was_asked_for_before_the_invitation_and_neve
 
 
 async def test_a_redemption_that_reached_the_log_after_its_revocation_does_not_undo_it() -> None:
-    data = {"account_id": ACCOUNT, "invitation_id": ID, "credential": "new"}
+    data: dict[str, object] = {"account_id": ACCOUNT, "invitation_id": ID, "credential": "new"}
     late = event("account.redeemed", 3, data, subject=ACCOUNT)
     invitation = await rebuilt(CREATED, fact("password_set", 4, 5), fact("revoked", 5, 6), late)
     assert invitation.state is State.REVOKED
