@@ -57,16 +57,14 @@ def table(outcome: Outcome) -> Iterator[str]:
                 yield f"  … and {len(found) - _SHOWN} more"
     yield ""
     yield "seconds from the end of a fault until an invitation made after it was sent:"
-    yield f"{'recovery after':<34} {'faults':>6} {'min':>7} {'median':>7} {'max':>7}"
-    for sort, times in sorted(_recoveries(outcome.incidents).items()):
-        known = [time for time in times if time is not None]
-        if known:
-            yield f"{sort:<34} {len(times):>6} {min(known):>7.1f} {median(known):>7.1f} {max(known):>7.1f}"
-        else:
-            yield f"{sort:<34} {len(times):>6}   never"
-    every = [time for times in _recoveries(outcome.incidents).values() for time in times if time is not None]
-    if every:
-        yield f"{'all':<34} {len(every):>6} {min(every):>7.1f} {median(every):>7.1f} {max(every):>7.1f}"
+    yield f"{'recovery after':<34} {'faults':>6} {'min':>7} {'median':>7} {'max':>7} {'alone, max':>12}"
+    by_sort: dict[str, list[Incident]] = defaultdict(list)
+    for incident in outcome.incidents:
+        by_sort[incident.fault.sort].append(incident)
+    for sort, those in sorted(by_sort.items()):
+        yield _recovery_row(sort, those, outcome.incidents)
+    yield _recovery_row("all", outcome.incidents, outcome.incidents)
+    yield "(alone: no other fault until then)"
     yield ""
     yield ", ".join(f"{name} {seconds:.0f} s" for name, seconds in outcome.seconds.items())
     yield f"again: {command(outcome.seed, outcome.minutes, outcome.invitations)}"
@@ -105,12 +103,28 @@ def result(outcome: Outcome) -> dict[str, Any]:
                 "planned_at": incident.fault.at,
                 "begin": round(incident.begin - first + outcome.plan[0].at, 2),
                 "end": round(incident.end - first + outcome.plan[0].at, 2),
-                "recovery": incident.recovery and round(incident.recovery, 2),
+                "recovery": None if incident.recovery is None else round(incident.recovery, 2),
+                "alone": _is_alone(incident, outcome.incidents),
                 "repeats_allowed": incident.allowed,
             }
             for incident in outcome.incidents
         ],
     }
+
+
+def _recovery_row(name: str, those: Sequence[Incident], among: Sequence[Incident]) -> str:
+    known = [incident.recovery for incident in those if incident.recovery is not None]
+    if not known:
+        return f"{name:<34} {len(those):>6}   never"
+    alone = [incident.recovery for incident in those if incident.recovery is not None and _is_alone(incident, among)]
+    row = f"{name:<34} {len(those):>6} {min(known):>7.1f} {median(known):>7.1f} {max(known):>7.1f}"
+    return f"{row} {max(alone):>12.1f}" if alone else row
+
+
+def _is_alone(incident: Incident, among: Sequence[Incident]) -> bool:
+    """Whether no other fault lasted or began between its end and the recovery from it."""
+    recovered = incident.end + (incident.recovery or 0.0)
+    return not any(other is not incident and other.begin < recovered and other.end > incident.end for other in among)
 
 
 def _wrong(outcome: Outcome) -> Iterator[tuple[str, list[str]]]:
