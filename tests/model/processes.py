@@ -1,4 +1,4 @@
-"""The invitation service as a process: the real parts put together as the composition root does, in a modelled world."""
+"""The invitation service as a process: the real parts put together as the composition root does, for a model."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ class InvitationProcess:
             places_per_slot=2,
             monotonic=world.loop.time,
         )
-        due = DueLoop(store, delivery, policy=POLICY, now=now, every=SELDOM)
+        self.due = due = DueLoop(store, delivery, policy=POLICY, now=now, every=SELDOM)
         intake = Intake(store, delivery, policy=POLICY, now=now, due_changed=due.wake)
         self.replayer = Replayer(
             database.replays,

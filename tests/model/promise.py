@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from convive_contracts import DIRECTORY_SOURCE, INVITATION_SOURCE, parse_event
@@ -25,6 +25,7 @@ Kind = Literal["created", "updated", "removed"]
 
 _MOVES = {(row.trigger.value, state, row.to) for row in TABLE for state in row.from_ if row.to is not None}
 _TRIGGERS = {trigger.value for trigger in Trigger}
+_NEW_LINK = (Trigger.RESEND, Trigger.ADDRESS_CHANGED, Trigger.RENEW, Trigger.CREATED_AGAIN)
 _USED_UP = (State.PASSWORD_SET, State.ACTIVE)
 
 
@@ -109,11 +110,22 @@ class Record:
             self._wrong(f"{after.id}: facts {versions} between versions {change.seen} and {after.version}")
         for step in change.steps:
             if step.trigger == Trigger.ACCEPTED and "of_send" not in (step.detail or {}):
-                self._world.accepted.setdefault((after.id, after.send_sequence), self._world.now())
+                self._accepted(after)
+            if step.trigger in _NEW_LINK and step.to is State.PENDING and after.channel != "none":
+                old = change.before.link_sequence if change.before else 0
+                if after.link_sequence <= old:
+                    self._wrong(f"{after.id}: {step.trigger} made no new link")
         for entry in outbox:
             if entry["id"] in self.committed:
                 self._wrong(f"event id {entry['id']} was given twice")
             self.committed[entry["id"]] = entry["body"]
+
+    def _accepted(self, after: Invitation) -> None:
+        """A send counts as taken: then the mail server must have it."""
+        send = (after.id, after.send_sequence)
+        self._world.accepted.setdefault(send, self._world.now())
+        if not any((mail.invitation_id, mail.send) == send for mail in self._world.mails):
+            self._wrong(f"{after.id}: send {after.send_sequence} counts as taken, and was not")
 
     def on_publish(self, key: str, body: bytes, message_id: str | None) -> None:
         if not key.startswith("invitation.") or key.endswith("_requested") or not self.watches_commits:
@@ -227,6 +239,9 @@ class AtRest:
 
     def _links(self, invitation: Invitation, mails: Sequence[Mail]) -> None:
         now = self._world.now()
+        ends = invitation.expires_at
+        if invitation.state in LINK_IS_ALIVE and ends is not None and ends + timedelta(minutes=2) < now:
+            self.wrong.append(f"{invitation.id} is {invitation.state} long after its link ran out")
         for mail in mails:
             state = invitation.link_state(mail.link_sequence, now)
             if state == "alive" and (invitation.removed or mail.link_sequence != invitation.link_sequence):

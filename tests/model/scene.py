@@ -421,8 +421,10 @@ class Scene:
             self.fail(wrong)
 
     def _carried_out(self, id: str, process: InvitationProcess) -> None:
-        for _ in range(300):
-            self.world.loop.run_for(2)
+        for attempt in range(600):
+            # Often at first: nothing may come due while it is under way.
+            self.world.loop.run_for(0.02 if attempt < 100 else 2)
+            process.due.wake()
             replay = self.world.loop.run(process._opened.replays.load(id))
             if replay is not None and replay.status != "running":
                 if replay.status != "done":

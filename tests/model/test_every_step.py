@@ -13,8 +13,8 @@ from tests.model.world import Effect, Fuse
 
 # All of them in a long run, otherwise as many as take some seconds.
 LONG = bool(os.environ.get("CONVIVE_MODEL_EXAMPLES"))
-STEPS = range(1, 1200, 1 if LONG else 16)
-PASSES = range(1, 40, 1 if LONG else 3)
+STEPS = range(1, 1200, 1 if LONG else 12)
+PASSES = range(1, 40, 1 if LONG else 2)
 
 
 def way_in(scene: Scene) -> None:

@@ -353,7 +353,7 @@ def hold(life: type[Life], *, examples: int, steps: int = STEPS) -> None:
 
 
 def test_the_promise_holds() -> None:
-    hold(Life, examples=int(LONG or 60))
+    hold(Life, examples=int(LONG or 150))
 
 
 @pytest.mark.database
@@ -363,4 +363,4 @@ def test_the_promise_holds_on_the_real_store(mongo_url: str) -> None:
         def make_scene(seed: int) -> Scene:
             return Scene(seed, lambda world, on_commit: MongoDatabase.begin(world, mongo_url, on_commit))
 
-    hold(LifeOnMongoDB, examples=int(LONG or 60) // 10, steps=STEPS // 2)
+    hold(LifeOnMongoDB, examples=int(LONG or 150) // 10, steps=STEPS // 2)
