@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import statistics
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -38,11 +37,15 @@ async def test_unknown_and_wrong_are_alike_in_text_and_time(driver: Driver, jean
         assert answer.json["slug"] == "wrong_credentials"
         return time.perf_counter() - started, answer.text
 
-    known = [await took(jeanne["email"], number) for number in range(9)]
-    unknown = [await took(f"nobody{number}@example.com", number) for number in range(9)]
+    # In turn, and the quickest of each: what else the machine does only ever adds time.
+    known: list[tuple[float, str]] = []
+    unknown: list[tuple[float, str]] = []
+    for number in range(9):
+        known.append(await took(jeanne["email"], number))
+        unknown.append(await took(f"nobody{number}@example.com", number))
     nonsense = await took("no address at all", 0)
     assert {text for _, text in [*known, *unknown, nonsense]} == {known[0][1]}
-    assert 0.5 < statistics.median(t for t, _ in known) / statistics.median(t for t, _ in unknown) < 2
+    assert 0.5 < min(t for t, _ in known) / min(t for t, _ in unknown) < 2
 
 
 async def test_too_many_attempts_wait_and_others_do_not(driver: Driver, firm: Firm, jeanne: dict[str, Any]) -> None:

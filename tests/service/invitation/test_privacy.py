@@ -71,7 +71,7 @@ async def test_lists_events_and_databases_hold_no_link_and_no_secret(stack: Stac
         session,
         PASSWORD,
         cabinet.key,
-        cabinet.key.rpartition("_")[2],
+        cabinet.key.split("_", 3)[3],
         mail.token.split(".")[1],
     }
 
