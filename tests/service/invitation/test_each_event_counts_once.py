@@ -154,9 +154,7 @@ async def test_creation_and_removal_at_once_leave_no_usable_link(stack: Stack) -
 
         await asyncio.gather(*(come_and_go(number * 0.002) for number in range(30)))
     for member in members:
-        await until_document(
-            stack, member, lambda found: found["state"] == "revoked" 
-        )
+        await until_document(stack, member, lambda found: found["state"] == "revoked")
     await all_is_handled(stack)
     mails = [mail for member in members for mail in await stack.mails(member.email)]
     assert mails, "none of them was sent: the removals came too early for this test to say much"
