@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -129,11 +130,11 @@ class Child:
         """Whether its end of the line of orders is gone."""
         assert self._orders is not None
         try:
-            return self._orders.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
-        except BlockingIOError:
-            return False
-        except OSError:
+            # It says nothing unasked: what can be read then is the end.
+            readable, _, _ = select.select([self._orders], [], [], 0)
+        except (OSError, ValueError):
             return True
+        return bool(readable)
 
     @property
     def busy(self) -> Sequence[str]:
@@ -147,6 +148,8 @@ class Child:
         """Begin anew after its death."""
         if self._orders is not None:
             self._orders.close()
+        # Its end of the line of orders may be closed before the port it listens on.
+        await until(self._is_gone, within=10, what=f"{self._service} is gone")
         self.deaths += 1
         await self.start()
 
@@ -158,6 +161,9 @@ class Child:
 
     async def _is_dead(self) -> bool:
         return self.dead
+
+    async def _is_gone(self) -> bool:
+        return not Path(f"/proc/{self.pid}").exists()
 
     def kill(self) -> None:
         if self.pid and self._orders is not None and not self.dead:
@@ -209,14 +215,18 @@ class Lane(Stack):
         ):
             self.invitations = client[self.invitation_database]
             self.directories = client[self.directory_database]
+            await (await self.bus.channel.get_queue(HEARD, ensure=False)).consume(self._keep, no_ack=True)
             yield self
 
+    async def _keep(self, message: aio_pika.abc.AbstractIncomingMessage) -> None:
+        with suppress(ValueError):  # rubbish is heard too
+            self.heard.append(json.loads(message.body))
+
     async def hear(self) -> list[dict[str, Any]]:
-        """Every event so far since `forget`."""
-        queue = await self.bus.channel.get_queue(HEARD, ensure=False)
-        while (message := await queue.get(no_ack=True, fail=False)) is not None:
-            with suppress(ValueError):  # rubbish is heard too
-                self.heard.append(json.loads(message.body))
+        """Every event so far since `forget_others`."""
+        while (await self.bus.channel.declare_queue(HEARD, passive=True)).declaration_result.message_count:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.02)  # what has left the queue is on its way here
         return self.heard
 
     async def forget_others(self, subject: str) -> None:

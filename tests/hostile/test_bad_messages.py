@@ -86,8 +86,9 @@ async def test_hostile_messages_on_the_real_bus_leave_the_services_as_they_were(
     healthy: list[str] = []
     async with stack.wire() as wire:
         for message in Hostility(SEED + 1).messages(ON_THE_BUS):
-            # Half of a pair of surrogates cannot be sent at all.
-            headers = {name[:200]: value for name, value in message.headers.items()}
+            headers = {
+                name: bytearray(value) if isinstance(value, bytes) else value for name, value in message.headers.items()
+            }
             await wire.send(message.body, message.key, content_type=message.content_type, headers=headers)
             published.update(routed(message.key))
             if message.healthy is not None:
