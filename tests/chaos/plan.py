@@ -118,6 +118,8 @@ _DECK = (
     _Card(Kind.NO_CONNECTIONS, _each(MAIL), 3, 8),
 )
 _FIRST_AT = 4.0
+# Of a lease when an outage begins, at most; for an attempt may take a third of it.
+_ALREADY_GONE = LEASE / 3
 _SHORTEST_GAP, _LONGEST_GAP = 7.0, 14.0
 # How often a process ends while another fault lasts: what it holds then is what an outage has piled up, and nothing
 # piles up more than a database that does not answer.
@@ -155,18 +157,20 @@ def _affected(fault: Fault) -> Sequence[str]:
     return cut_off or [service for service in SERVICES if service not in fault.targets]
 
 
-def repeats_allowed(fault: Fault) -> int:
+def repeats_allowed(fault: Fault, lasted: float) -> int:
     """How many mails a fault may have sent twice, by the promise: K per process death, per pause that outlasts a lease
-    and, for each process that sends, per outage that does. (A connection cut after DATA counts one for itself.)"""
+    and, for each process that sends, per outage of the database that does. `lasted`: seconds until all answered again.
+    (A connection cut after DATA counts one for itself.)"""
     senders = sum(target in (INVITATION_1, INVITATION_2) for target in fault.targets)
+    outlasts = lasted > LEASE - _ALREADY_GONE
     match fault.kind:
         case Kind.KILL if senders:
             return senders * SLOTS
         case Kind.PAUSE if senders:
-            return senders * SLOTS if fault.lasts + 0.5 > LEASE else 0
+            return senders * SLOTS if outlasts else 0
         case Kind.KILL | Kind.TERMINATE | Kind.PAUSE if DATABASE in fault.targets:
-            return 2 * SLOTS
-        case Kind.HALF_OPEN | Kind.SLOW if fault.targets[0] in LINES_TO_DATABASE[:2]:
-            return SLOTS
+            return 2 * SLOTS if outlasts else 0
+        case Kind.HALF_OPEN if fault.targets[0] in LINES_TO_DATABASE[:2]:
+            return SLOTS if outlasts else 0
         case _:
             return 0

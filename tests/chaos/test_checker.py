@@ -12,7 +12,7 @@ import pytest
 from invitation.lifecycle.states import TABLE
 from tests.chaos.evidence import Evidence
 from tests.chaos.ledger import PAYROLL, Guest, Ledger
-from tests.chaos.plan import DATABASE, INVITATION_1, LEASE, SLOTS, Fault, Kind
+from tests.chaos.plan import DATABASE, INVITATION_1, LEASE, SLOTS, Fault, Kind, repeats_allowed
 from tests.chaos.rules import MOVES, facts, illegal
 from tests.chaos.sink import Mail, MailSink
 from tests.chaos.trouble import Incident
@@ -65,8 +65,8 @@ class World:
         }
 
     def fault(self, kind: Kind, target: str, begin: float, end: float) -> None:
-        incident = Incident(Fault(1, kind, (target,), begin, end - begin), begin, end, 1.0)
-        self.incidents.append(incident)
+        fault = Fault(1, kind, (target,), begin, end - begin)
+        self.incidents.append(Incident(fault, begin, end, 1.0, repeats_allowed(fault, end - begin)))
 
     def judged(self) -> Verdict:
         sink = MailSink(1)

@@ -6,7 +6,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from deploy.local.broker import Broker
 from deploy.local.database import Database
@@ -20,16 +20,14 @@ _RECOVERS_WITHIN = 180.0
 
 @dataclass(slots=True)
 class Incident:
-    """A fault as it was carried out. Times by the monotonic clock; `recovery` in seconds, None when it never came."""
+    """A fault as it was carried out. Times by the monotonic clock; `recovery` in seconds, None when it never came.
+    `allowed`: how many mails it may have sent twice."""
 
     fault: Fault
     begin: float
     end: float = 0.0
     recovery: float | None = None
-    allowed: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.allowed = repeats_allowed(self.fault)
+    allowed: int = 0
 
 
 def say(text: str) -> None:
@@ -74,6 +72,7 @@ class Trouble:
             back = [asyncio.create_task(self._end(fault, target)) for target in fault.targets]
             self._recoveries.append(asyncio.create_task(self._recover(incident, began)))
             await asyncio.gather(*back)
+            incident.allowed = repeats_allowed(fault, time.monotonic() - incident.begin)
         finally:
             for lock in locks:
                 lock.release()
