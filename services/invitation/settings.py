@@ -55,7 +55,7 @@ class InvitationSettings(BaseServiceSettings):
     )
     mail_from: str = Field(default="noreply@convive.example", description="The address that mails come from.")
     delivery_slots: int = Field(
-        default=32,
+        default=96,
         ge=1,
         le=512,
         description="Messages sent at the same time by one process: also the most that a crash can send twice.",

@@ -115,9 +115,11 @@ async def test_an_edit_keeps_the_original_and_ties_the_copy_to_it(lot: Lot) -> N
     copy_id = await lot.parked.edited(original, b"right", None, "ops", NOW)
 
     copy, kept = await lot.parked.one(copy_id), await lot.parked.one(original.id)
-    assert copy is not None and kept is not None
-    assert (copy.fields["body"], copy.fields["edited_from"], copy.fields["status"]) == (b"right", original.id, "parked")
-    assert (kept.fields["body"], kept.fields["edited_to"], kept.fields["status"]) == (b"wrong", copy_id, "edited")
+    assert copy is not None
+    assert kept is not None
+    shown = ("body", "edited_from", "edited_to", "status")
+    assert [copy.fields.get(name) for name in shown] == [b"right", original.id, None, "parked"]
+    assert [kept.fields.get(name) for name in shown] == [b"wrong", None, copy_id, "edited"]
 
 
 async def test_one_that_fails_again_counts_up_and_stays(lot: Lot) -> None:

@@ -55,10 +55,14 @@ class MailServer:
 
         async def take() -> None:
             mail.taken_at = world.now()
-            mail.answer_lost = mode in ("lost", "hang_after")
+            mail.answer_lost = mail.answer_lost or mode in ("lost", "hang_after")
             world.took(mail)
 
-        await world.remote(take)
+        try:
+            await world.remote(take)
+        except asyncio.CancelledError:
+            mail.answer_lost = True  # it came after the attempt's deadline
+            raise
         if mode == "hang_after":
             await world.forever()
         if mode == "lost":

@@ -14,7 +14,7 @@ from tests.model.world import Effect, Fuse
 # All of them in a long run, otherwise as many as take some seconds.
 LONG = bool(os.environ.get("CONVIVE_MODEL_EXAMPLES"))
 STEPS = range(1, 1200, 1 if LONG else 12)
-PASSES = range(1, 40, 1 if LONG else 2)
+PASSES = [*range(1, 10), *range(10, 40, 1 if LONG else 4)]
 
 
 def way_in(scene: Scene) -> None:
