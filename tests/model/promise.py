@@ -71,7 +71,7 @@ class Told:
 
     invitation_id: str
     password: str
-    lives: int
+    link_sequence: int
 
 
 class Record:
@@ -327,10 +327,10 @@ class AtRest:
                 self.wrong.append(f"{told}: told to be in, and the directory knows nothing")
             elif all(account.password_hash != f"hash of {told.password}" for account in accounts):
                 self.wrong.append(f"{told}: told to be in, and that password does not work")
-            guest = self._guests[told.invitation_id]
-            state = invitations[told.invitation_id].state
-            if guest.lives == told.lives and state not in (*_USED_UP, State.REVOKED):
-                self.wrong.append(f"{told}: told to be in, and the invitation is {state}")
+            # A newer link belongs to a newer life: whoever is in gets none.
+            invitation = invitations[told.invitation_id]
+            if invitation.link_sequence == told.link_sequence and invitation.state not in (*_USED_UP, State.REVOKED):
+                self.wrong.append(f"{told}: told to be in, and the invitation is {invitation.state}")
 
     # --- the directory's rows ----------------------------------------------------------------------------------------
 
