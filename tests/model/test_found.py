@@ -51,6 +51,21 @@ async def test_a_sign_in_before_the_new_life_began_here_does_not_count_in_it() -
     assert (await world.the(MEMBER)).state is State.PENDING
 
 
+def test_extending_a_link_that_ran_out_before_it_was_sent_sends_it() -> None:
+    scene = Scene(0)
+    try:
+        scene.world.mail_mode = "away"
+        guest = scene.invite_foreign(EMAILS[0], in_order=True)
+        scene.world.loop.run_for(15 * 60)
+        scene.end_faults()
+        scene.operate(scene.processes[0], guest, "extend")
+        scene.rest()
+        scene.check_at_rest()
+        assert [mail.link_sequence for mail in scene.world.mails] == [1]
+    finally:
+        scene.close()
+
+
 async def rebuilt(*events: Event) -> Invitation:
     store = MemoryStore()
     rebuilding = Rebuilding(store, store, policy=POLICY, now=lambda: NOW)

@@ -205,7 +205,7 @@ class Invitation:
         draft = Draft(self, cause)
         if self._over(cause.at):
             draft.stop_sending()
-            draft.after.reason = "link_life_over"
+            draft.after.reason = _NEVER_SENT if self.state is State.PENDING else "link_life_over"
             draft.fire(Trigger.EXPIRED)
             return draft.done()
         if self.send_at is not None and self.send_at <= cause.at and not self.has_attempts_left(policy):
@@ -354,10 +354,13 @@ class Invitation:
         return draft.done()
 
     def extended(self, until: datetime, cause: Cause) -> Change:
-        """A later expiry, by the expiry in the document: the link itself stays the same."""
+        """A later expiry, by the expiry in the document: the link itself stays the same. One that no provider had
+        taken before it ran out is sent now."""
         draft = Draft(self, cause)
         if counts(Trigger.EXTENDED, self.state):
             draft.after.expires_at = until
+            if self.state is State.EXPIRED and self.reason == _NEVER_SENT:
+                draft.next_send()
             draft.after.reason = None if self.state is State.EXPIRED else self.reason
         draft.fire(Trigger.EXTENDED)
         return draft.done()
@@ -389,6 +392,9 @@ class Invitation:
         draft = Draft(self, cause)
         draft.note(what, detail)
         return draft.done()
+
+
+_NEVER_SENT = "never_sent"
 
 
 def _reached_elsewhere(channel: Channel, known: Invitee, told: Invitee) -> bool:

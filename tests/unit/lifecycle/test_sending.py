@@ -198,7 +198,7 @@ def test_a_link_whose_life_is_over_expires_instead_of_being_sent() -> None:
 
     assert not invitation.wants_sending(later(days=14))
     change = invitation.came_due(a_cause(later(days=14)), POLICY)
-    assert (change.after.state, change.after.reason, change.after.due_at) == (State.EXPIRED, "link_life_over", None)
+    assert (change.after.state, change.after.reason, change.after.due_at) == (State.EXPIRED, "never_sent", None)
 
 
 def test_a_lease_that_ran_out_on_a_link_that_expired_meanwhile_expires_it() -> None:
