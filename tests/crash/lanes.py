@@ -174,12 +174,13 @@ class Child:
 class Lane(Stack):
     """See the module. `open` it in the loop of each test."""
 
-    def __init__(self, number: int, nursery: Nursery, folder: Path, **engines: str) -> None:
-        super().__init__(folder, **engines, settings=_SETTINGS)
+    def __init__(self, number: int, nursery: Nursery, folder: Path, *, amqp_url: str, mongo_url: str) -> None:
+        super().__init__(folder, amqp_url=amqp_url, mongo_url=mongo_url, settings=_SETTINGS)
         self.number = number
+        env = self._environment | {"PYTHONUNBUFFERED": "1"}
         self.children: dict[Victim, Child] = {
-            name: Child(nursery, name, self._environment | {"PYTHONUNBUFFERED": "1"}, folder, url)
-            for name, url in (("invitation", self.around.invitation_url), ("directory", self.around.directory_url))
+            "invitation": Child(nursery, "invitation", env, folder, self.around.invitation_url),
+            "directory": Child(nursery, "directory", env, folder, self.around.directory_url),
         }
         self.heard: list[dict[str, Any]] = []
         self.bus: Wire
