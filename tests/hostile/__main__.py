@@ -82,7 +82,7 @@ async def take_in(url: str, database_name: str, count: int, seed: int) -> dict[s
     while batch := [message for _, message in zip(range(AT_ONCE), messages, strict=False)]:
         await asyncio.gather(*map(one, batch))
         handled += len(batch)
-        if not warm and handled >= count / 10:
+        if not warm and handled >= count / 2:
             warm = _resident()
     at_the_end = _resident()
     kept = [document async for document in database[PARKED].find({}, {"count": 1, "slug": 1})]

@@ -79,6 +79,10 @@ async def counted(api: Api, metric: str) -> Counter[str]:
     return found
 
 
+MOST_HELD = 50
+"""Requests about unknown invitations that one process holds at a time; see `invitation.intake.events`."""
+
+
 @pytest.mark.broker
 async def test_hostile_messages_on_the_real_bus_leave_the_services_as_they_were(own_stack: OwnStack) -> None:
     stack: Stack = await own_stack()
@@ -97,10 +101,17 @@ async def test_hostile_messages_on_the_real_bus_leave_the_services_as_they_were(
         async def all_taken() -> bool:
             taken = await counted(stack.invitation, "convive_messages")
             taken += await counted(stack.directory, "convive_directory_events")
-            # The directory hears our own announcements too.
-            return all(taken[queue] >= number for queue, number in published.items())
+            # The directory hears our own announcements too. What names an invitation that nobody knows yet is held for
+            # ten minutes, by its own time: those few are not lost, they wait.
+            held = {topology.INVITATION_EVENTS: MOST_HELD}
+            return all(taken[queue] >= number - held.get(queue, 0) for queue, number in published.items())
 
-        await until(all_taken, within=60, what="all are taken")
+        try:
+            await until(all_taken, within=60, what="all are taken")
+        except pytest.fail.Exception:
+            taken = await counted(stack.invitation, "convive_messages")
+            taken += await counted(stack.directory, "convive_directory_events")
+            pytest.fail(f"not all were taken: {published} were published, {taken} came")
 
     for invitation in healthy:
         await stack.until_state(invitation, "sent")

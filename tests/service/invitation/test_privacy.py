@@ -12,7 +12,7 @@ import aio_pika
 import bson
 
 from convive_contracts import topology
-from tests.running import FIRST_NAME, LAST_NAME, PASSWORD, Stack, code_of, new_address, until
+from tests.running import FIRST_NAME, LAST_NAME, PASSWORD, OwnStack, Stack, code_of, new_address, until
 
 
 async def test_no_secret_and_no_personal_data_in_any_log_line(stack: Stack) -> None:
@@ -56,7 +56,8 @@ async def test_no_secret_and_no_personal_data_in_any_log_line(stack: Stack) -> N
         stack.private.remove("http.request")
 
 
-async def test_lists_events_and_databases_hold_no_link_and_no_secret(stack: Stack) -> None:
+async def test_lists_events_and_databases_hold_no_link_and_no_secret(own_stack: OwnStack) -> None:
+    stack = await own_stack()
     cabinet = await stack.new_cabinet()
     dossier = await stack.new_dossier(cabinet)
     member = await stack.add_member(cabinet, dossier)
