@@ -131,6 +131,14 @@ async def test_a_redemption_that_reached_the_log_after_its_revocation_does_not_u
 REMOVED = event("user.removed", 2, user_data(), sequence=2)
 
 
+async def test_a_sign_in_of_the_life_before_that_reached_the_log_late_does_not_count_in_the_new_one() -> None:
+    again = event("user.created", 3, user_data(), sequence=3)
+    data: dict[str, object] = {"account_id": ACCOUNT, "invitation_ids": [ID]}
+    late = event("account.signed_in", 5, data, subject=ACCOUNT)
+    invitation = await rebuilt(CREATED, REMOVED, again, fact("sent", 9, 9, link=2), late)
+    assert invitation.state is State.SENT
+
+
 async def test_a_redemption_that_came_through_a_removal_is_rebuilt_as_such() -> None:
     invitation = await rebuilt(CREATED, REMOVED, fact("revoked", 3, 4), fact("password_set", 4, 5))
     assert invitation.state is State.PASSWORD_SET

@@ -317,9 +317,10 @@ class Invitation:
 
     def overtaken(self, time: datetime, *, again: bool) -> bool:
         """Whether a fact that was folded in tells already what came of something that happened at `time`: `again` when
-        all facts are in, and for a redemption that reached the log only after it was revoked."""
-        facts_are_in = again or self.state is State.REVOKED
-        return facts_are_in and self.rebuilt_at is not None and time <= self.rebuilt_at
+        all facts are in; before, for a redemption or sign-in that reached the log only after it was revoked, or in a
+        new life (when that began here, the log does not tell, but its facts are of a later time)."""
+        facts_decide = again or self.state is State.REVOKED or self.began_at is not None
+        return facts_decide and self.rebuilt_at is not None and time <= self.rebuilt_at
 
     def armed(self, cause: Cause) -> Change | None:
         """All of the log is folded in: what is still due may happen again."""
