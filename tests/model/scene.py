@@ -469,7 +469,7 @@ class Scene:
 def same(one: Invitation, other: Invitation) -> bool:
     """Whether nothing differs but that an event was noted as ignored: one that was too old to be noted the first time
     may be news to the history later."""
-    unlike = {"version": 0, "updated_at": one.updated_at, "handled": ()}
+    unlike = {"version": 0, "updated_at": one.updated_at, "handled": (), "correlation_id": None}
     return replace(one, **unlike) == replace(other, **unlike)
 
 

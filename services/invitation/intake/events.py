@@ -33,6 +33,10 @@ CONSUMED = (topology.INVITATION_EVENTS, topology.INVITATION_BULK)
 """The queues that `Intake.receive` reads."""
 
 UNKNOWN_IS_TRIED_FOR = timedelta(minutes=10)
+_LEAST_TRIES = 5
+"""Some 3 s. What an outage has held back for long comes all at once, a request beside its `user.created`."""
+_PATIENCE = 0.5
+"""Seconds that a new invitation waits for a place while its provider takes messages."""
 _MOST_WAITING = 50
 """Requests about unknown invitations that wait at the same time; they must not fill the whole prefetch."""
 
@@ -93,12 +97,13 @@ class Intake:
             found = decisions(event, cause, self._policy)
             if at_once and isinstance(event.data, UserCreated) and event.data.invite_by != "none":
                 return await self._begin(event, found[0], cause)
-            return any([await self._carry_out(event, decision, cause) for decision in found])
+            least_tries = 1 if replayed else _LEAST_TRIES
+            return any([await self._carry_out(event, decision, cause, least_tries) for decision in found])
 
     async def _begin(self, event: Event, decision: Decision, cause: Cause) -> bool:
         """Carry out a decision after which a message may be due, and send it in the same breath if a place is free."""
         channel = cast("UserCreated", event.data).invite_by
-        reserved = self._delivery.reserve(channel)
+        reserved = await self._delivery.reserve_soon(channel, within=_PATIENCE)
 
         def decide(invitation: Invitation) -> Change | None:
             change = decision.decide(invitation)
@@ -119,18 +124,19 @@ class Intake:
             return True
         return self._done(change)
 
-    async def _carry_out(self, event: Event, decision: Decision, cause: Cause) -> bool:
+    async def _carry_out(self, event: Event, decision: Decision, cause: Cause, least_tries: int) -> bool:
         if decision.begins:
             blank = _blank(event, decision, cause)
             return self._done(await decide_or_begin(self._store, lambda: blank, decision.decide))
-        return await self._when_known(event, decision)
+        return await self._when_known(event, decision, least_tries)
 
-    async def _when_known(self, event: Event, decision: Decision) -> bool:
+    async def _when_known(self, event: Event, decision: Decision, least_tries: int) -> bool:
         """The invitation may be younger here than the event that names it: unknown, it is tried again for ten minutes
-        by the event's own time (or from now, where that lies ahead), then parked."""
+        by the event's own time (or from now, where that lies ahead), but `least_tries` times, then parked."""
         since = min(event.time, self._now())
-        pause = 0.2
+        pause, tries = 0.2, 0
         while True:
+            tries += 1
             known = False
 
             def decide_if_known(invitation: Invitation) -> Change | None:
@@ -142,7 +148,8 @@ class Intake:
             change = await decide_and_save(self._store, decision.invitation_id, decide_if_known)
             if known:
                 return self._done(change)
-            if self._now() - since > UNKNOWN_IS_TRIED_FOR or self._waiting >= _MOST_WAITING:
+            over = tries >= least_tries and self._now() - since > UNKNOWN_IS_TRIED_FOR
+            if over or self._waiting >= _MOST_WAITING:
                 raise UnknownInvitation
             self._waiting += 1
             try:

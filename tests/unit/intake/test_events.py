@@ -325,9 +325,24 @@ async def test_a_request_whose_time_lies_ahead_is_not_tried_for_longer(quick: li
         await asyncio.wait_for(waiting, 2)
 
 
-async def test_an_old_request_for_an_unknown_invitation_is_refused_at_once() -> None:
+async def test_an_old_request_for_an_unknown_invitation_is_refused_soon(quick: list[float]) -> None:
     with pytest.raises(UnknownInvitation):
         await World().told(requested("revoke", a_member(), at=NOW - timedelta(hours=1)))
+    assert sum(quick) <= 3
+
+
+async def test_an_old_request_that_an_outage_brought_together_with_the_creation_waits_for_it(
+    quick: list[float],
+) -> None:
+    world, member = World(), a_member()
+    old = requested("revoke", invitation_id("/convive/directory", member), at=NOW - timedelta(hours=1))
+    waiting = asyncio.create_task(world.told(old))
+    await asyncio.sleep(0)
+
+    await world.told(created(member))
+    await waiting
+
+    assert (await world.the(member)).state is State.REVOKED
 
 
 async def test_requests_for_unknown_invitations_do_not_fill_the_whole_prefetch(quick: list[float]) -> None:
