@@ -61,11 +61,11 @@ class Crowd:
             story.cancel()
         await asyncio.gather(*self._stories, return_exceptions=True)
 
-    async def probe(self, number: int, sent: Callable[[str], Awaitable[bool]]) -> None:
+    async def probe(self, number: int) -> None:
         """Have somebody invited, from the API to the mail; returns when the invitation is sent."""
         guest = self._office.guest(-number, "probe", DIRECTORY_SOURCE)
         await self._office.invite(guest, random.Random(f"probe {self._seed} {number}"))
-        while not await sent(guest.invitation_id):
+        while await self._desk.state(guest.invitation_id) != "sent":
             await asyncio.sleep(0.1)
         guest.ends = frozenset({"sent"})
 
@@ -185,7 +185,8 @@ class Crowd:
             guest.ends = frozenset()
             guest.removed = False
             guest.new_links += 2
-            await person.think()
+            while await self._desk.state(guest.invitation_id) != "revoked":
+                await person.think(1)
             guest.sequence = 2
             await self._office.add_again(guest)
             mail = await person.mail()
@@ -200,7 +201,7 @@ class Crowd:
         await self._office.remove(guest)
         guest.removed = False
         # Else the person might be in by the old link before the removal has arrived.
-        while await self._office.state(guest) != "revoked":
+        while await self._desk.state(guest.invitation_id) != "revoked":
             await person.think(1)
         guest.new_links += 2
         await self._office.add_again(guest)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -36,6 +36,8 @@ class Desk:
     ledger: Ledger
     ops_token: str
     admin_token: str
+    state: Callable[[str], Awaitable[str | None]]
+    """Where an invitation stands, read from the database by a line that no fault disturbs."""
 
 
 class Office:

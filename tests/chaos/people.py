@@ -17,6 +17,10 @@ _WORDS = (
 )
 
 
+class _Superseded(Exception):
+    """Another link has taken the place of this one, or will."""
+
+
 class Person:
     """Somebody in front of a browser, with the mails to their address."""
 
@@ -64,19 +68,23 @@ class Person:
 
     async def come_in(self, mail: Mail, *, weak_first: bool = False, twice: bool = False) -> None:
         """Open, choose a password, be signed in. Where the link is superseded, go on with the next mail's."""
-        while not await self.open(mail):
-            mail = await self.mail(newer_than=mail)
-        await self.think()
-        if weak_first:
-            answer = await self._post(mail, "password", {"password": self.chance.choice(_WEAK)})
-            if answer.status != 422:
-                self._wonder("weak password", answer)
         password = self.new_password()
-        code = None
-        for _ in range(2 if twice else 1):
-            code = await self._choose(mail, password) or code
-        if code is not None:
-            await self._be_signed_in(code, password)
+        while True:
+            while not await self.open(mail):
+                mail = await self.mail(newer_than=mail)
+            await self.think()
+            try:
+                if weak_first:
+                    await self._choose_a_weak_one(mail)
+                codes = [await self._choose(mail, password) for _ in range(2 if twice else 1)]
+            except _Superseded:
+                # Asked for before, and carried out only now: a removal, or a new link by a call that was cut off.
+                mail = await self.mail(newer_than=mail)
+                continue
+            code = next((code for code in reversed(codes) if code is not None), None)
+            if code is not None:
+                await self._be_signed_in(code, password)
+            return
 
     async def race(self, mail: Mail) -> None:
         """Two browsers, one link, two passwords: exactly one may be told that it was set."""
@@ -118,6 +126,13 @@ class Person:
 
     # --- inside ----------------------------------------------------------------------------------------------------
 
+    async def _choose_a_weak_one(self, mail: Mail) -> None:
+        answer = await self._post(mail, "password", {"password": self.chance.choice(_WEAK)})
+        if answer.status == 410 and answer.body["reason"] in ("superseded", "revoked"):
+            raise _Superseded
+        if answer.status != 422:
+            self._wonder("weak password", answer)
+
     async def _choose(self, mail: Mail, password: str, *, racing: bool = False) -> str | None:
         """Choose a password; the one-time code when it was taken."""
         self.guest.tried_password = True
@@ -126,6 +141,8 @@ class Person:
             if password not in self.guest.told_passwords:
                 self.guest.told_passwords.append(password)
             return _code(answer)
+        if answer.status == 410 and answer.body["reason"] in ("superseded", "revoked"):
+            raise _Superseded
         self.guest.refused_passwords.append(password)
         if not (racing and answer.status == 409):
             self._wonder("password", answer)

@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pymongo.errors import PyMongoError
-
 from tests.chaos.callers import Publisher, Web
 from tests.chaos.crowd import Crowd, Desk
 from tests.chaos.evidence import (
@@ -62,7 +60,7 @@ async def run(folder: Path, seed: int, minutes: float, invitations: int) -> Outc
         web = Web(stage.urls, ledger, random.Random(f"callers {seed}"))
         publisher = Publisher(stage.broker.url, ledger)
         credentials = stage.credentials
-        desk = Desk(web, publisher, stage.sink, ledger, credentials.ops_token, credentials.admin_token)
+        desk = Desk(web, publisher, stage.sink, ledger, credentials.ops_token, credentials.admin_token, stage.state)
         crowd = Crowd(desk, seed, invitations, minutes * 60)
         try:
             await crowd.prepare()
@@ -110,11 +108,8 @@ async def run(folder: Path, seed: int, minutes: float, invitations: int) -> Outc
 
 
 async def _load(stage: Stage, crowd: Crowd, plan: Sequence[Fault]) -> Trouble:
-    async def probe(number: int) -> None:
-        await crowd.probe(number, lambda id: _is_sent(stage, id))
-
     began = time.monotonic()
-    trouble = Trouble(stage, plan, probe)
+    trouble = Trouble(stage, plan, crowd.probe)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(crowd.run(began))
         tasks.create_task(trouble.run(began))
@@ -129,13 +124,6 @@ async def _progress(stage: Stage, crowd: Crowd, began: float) -> None:
         await asyncio.sleep(_TOLD_EVERY)
         mails, stories = len(stage.sink.mails), crowd.unfinished
         say(f"{time.monotonic() - began:7.1f} s  {mails} mails, {stories} people on their way")
-
-
-async def _is_sent(stage: Stage, id: str) -> bool:
-    try:
-        return await stage.invitations["invitations"].find_one({"_id": id, "state": "sent"}, {"_id": 1}) is not None
-    except PyMongoError:
-        return False  # the database itself is still away
 
 
 def _counted(evidence: Evidence) -> Mapping[str, int]:

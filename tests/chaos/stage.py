@@ -12,6 +12,7 @@ from typing import Any
 
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import PyMongoError
 
 from convive_contracts import topology
 from deploy.local.addresses import LOOPBACK, free_port
@@ -94,6 +95,14 @@ class Stage:
             await self.database.close()
             for engine in ("broker", "database"):
                 shutil.rmtree(self.folder / engine, ignore_errors=True)
+
+    async def state(self, id: str) -> str | None:
+        """Where an invitation stands; None while there is none, or while the database is away."""
+        try:
+            found = await self.invitations["invitations"].find_one({"_id": id}, {"state": 1})
+        except PyMongoError:
+            return None
+        return found["state"] if found else None
 
     async def stop_services(self) -> Mapping[str, int | None]:
         """Ask all services to end; their exit codes."""
