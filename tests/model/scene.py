@@ -189,6 +189,8 @@ class Scene:
         return guest
 
     def edit(self, guest: Guest, email: str) -> None:
+        guest.edits += 1
+
         async def act(process: DirectoryProcess) -> None:
             dossier, cabinet = await _place(process)
             if member := await process.store.member(guest.id):
