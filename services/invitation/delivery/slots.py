@@ -61,6 +61,7 @@ class Delivery:
         self._room = asyncio.Event()
         self._room.set()
         self._draining = False
+        self._hopeful: deque[tuple[str, asyncio.Future[bool]]] = deque()
 
     # --- places ----------------------------------------------------------------------------------------------------
 
@@ -86,6 +87,38 @@ class Delivery:
             self._room.clear()
         return True
 
+    async def reserve_soon(self, channel: str, *, within: float) -> bool:
+        """As `reserve`, for a message that is new: where the provider takes messages, wait up to `within` seconds for a
+        place rather than have it written as due, found and claimed. As many places as there are slots are left to what
+        is due already, so that a flood of new ones does not starve it."""
+        if self._has_room_for_new and self.reserve(channel):
+            return True
+        breaker = self._breakers.get(channel)
+        if self._draining or self.slots == 0 or (breaker is not None and not breaker.lets_through):
+            return False
+        hope: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._hopeful.append((channel, hope))
+        try:
+            async with asyncio.timeout(within):
+                return await hope
+        except TimeoutError:
+            # The place may have come in the very moment in which the patience ended.
+            return not hope.cancelled() and hope.done() and hope.result()
+        except asyncio.CancelledError:
+            if not hope.cancelled() and hope.done() and hope.result():
+                self.give_back(channel)
+            raise
+
+    @property
+    def _has_room_for_new(self) -> bool:
+        return self._taken < max(self._places - self.slots, 1)
+
+    def _fulfil_hopes(self) -> None:
+        while self._hopeful and (self._draining or self._has_room_for_new):
+            channel, hope = self._hopeful.popleft()
+            if not hope.done():
+                hope.set_result(self.reserve(channel))
+
     def give_back(self, channel: str) -> None:
         """Free a place whose message was not tried after all."""
         self._not_tried(channel)
@@ -93,6 +126,7 @@ class Delivery:
 
     def _free(self) -> None:
         self._taken -= 1
+        self._fulfil_hopes()
         if self.room >= self.slots:
             self._room.set()
 
@@ -118,6 +152,7 @@ class Delivery:
         self._draining = True
         self._taken -= len(self._queue)
         self._queue.clear()
+        self._fulfil_hopes()
         if self._sending:
             await asyncio.wait(self._sending)
 

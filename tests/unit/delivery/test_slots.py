@@ -416,6 +416,65 @@ async def test_without_room_nothing_is_reserved() -> None:
     assert not world.delivery.reserve("email")
 
 
+async def test_a_new_message_waits_a_little_for_a_place_and_takes_it() -> None:
+    world = World(slots=1, places_per_slot=2)
+    assert await world.delivery.reserve_soon("email", within=5)
+    waiting = asyncio.create_task(world.delivery.reserve_soon("email", within=5))
+    await world.turn()
+    assert not waiting.done()
+
+    world.delivery.give_back("email")
+
+    assert await waiting
+    assert world.delivery.room == 1
+
+
+async def test_its_patience_ends_and_the_place_goes_to_nobody() -> None:
+    world = World(slots=1, places_per_slot=2)
+    assert await world.delivery.reserve_soon("email", within=5)
+
+    assert not await world.delivery.reserve_soon("email", within=0.01)
+
+    world.delivery.give_back("email")
+    assert world.delivery.room == 2
+
+
+async def test_new_messages_leave_as_many_places_as_slots_to_what_is_due() -> None:
+    world = World(slots=2, places_per_slot=2)
+    for _ in range(2):
+        assert await world.delivery.reserve_soon("email", within=5)
+
+    assert not await world.delivery.reserve_soon("email", within=0.01)
+    assert world.delivery.reserve("email")
+
+
+async def test_nobody_waits_for_a_place_in_a_process_that_drains_or_has_no_slots() -> None:
+    draining, without = World(slots=1, places_per_slot=2), World(slots=0)
+    assert await draining.delivery.reserve_soon("email", within=5)
+    waiting = asyncio.create_task(draining.delivery.reserve_soon("email", within=60))
+    await draining.turn()
+
+    await draining.delivery.drain()
+
+    assert not await waiting
+    assert not await draining.delivery.reserve_soon("email", within=60)
+    assert not await without.delivery.reserve_soon("email", within=60)
+
+
+async def test_a_cancelled_wait_gives_the_place_back_that_just_came() -> None:
+    world = World(slots=1, places_per_slot=2)
+    assert await world.delivery.reserve_soon("email", within=5)
+    waiting = asyncio.create_task(world.delivery.reserve_soon("email", within=5))
+    await world.turn()
+
+    world.delivery.give_back("email")
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+    assert world.delivery.room == 2
+
+
 async def test_waiting_for_room_ends_when_as_many_places_are_free_as_there_are_slots() -> None:
     world = World(slots=2, places_per_slot=2)
     for _ in range(4):

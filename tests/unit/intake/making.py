@@ -30,7 +30,7 @@ class FakeDelivery:
         self.places = places
         self.started: list[Invitation] = []
 
-    def reserve(self, channel: str) -> bool:
+    async def reserve_soon(self, channel: str, *, within: float) -> bool:
         if self.places <= 0:
             return False
         self.places -= 1
