@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -23,7 +24,7 @@ async def until(condition: Callable[[], Any], *, within: float = 15.0) -> None:
     async with asyncio.timeout(within):
         while True:
             met = condition()
-            if asyncio.iscoroutine(met):
+            if inspect.isawaitable(met):  # a driver answers with futures, too
                 met = await met
             if met:
                 return
@@ -45,6 +46,20 @@ class Heard:
     @property
     def bodies(self) -> list[bytes]:
         return [message.body for message in self.messages]
+
+
+class Outcomes:
+    """What became of messages, told once all is committed: a bus's `observe`."""
+
+    def __init__(self) -> None:
+        self._told: list[str] = []
+
+    def __call__(self, queue: str, outcome: str) -> None:
+        self._told.append(outcome)
+
+    async def first(self) -> str:
+        await until(lambda: bool(self._told))
+        return self._told[0]
 
 
 class Parked:

@@ -22,7 +22,7 @@ from convive_kit.errors import Reject
 from convive_kit.group_commit import GroupCommit
 from convive_kit.mongo import Collection
 from convive_kit.parking import KEPT_OF_OVERSIZE, Parking
-from tests.kit.driving import QUEUE, Heard, put, put_raw, running, until, waiting
+from tests.kit.driving import QUEUE, Heard, Outcomes, put, put_raw, running, until, waiting
 from tests.unit.contracts.making import document, user_data
 
 pytestmark = pytest.mark.database
@@ -189,9 +189,11 @@ async def test_an_error_without_words_says_what_it_is(parking: Parking, collecti
 async def test_what_the_broker_could_not_route_is_kept_as_unroutable(
     parking: Parking, collection: Collection, amqp_url: str
 ) -> None:
-    async with running(amqp_url, parking.keep_dead_letter, park=parking.park, queue=topology.INVITATION_PARKED):
+    outcomes = Outcomes()
+    queue = topology.INVITATION_PARKED
+    async with running(amqp_url, parking.keep_dead_letter, park=parking.park, queue=queue, observe=outcomes):
         await put(amqp_url, b"{}", key="usr.created")
-        await until(lambda: collection.count_documents({}))
+        assert await outcomes.first() == "handled"
 
     record = await only(collection)
     assert (record["slug"], record["routing_key"]) == ("unroutable", "usr.created")
@@ -203,9 +205,11 @@ async def test_what_the_broker_gave_up_is_kept_as_dead_lettered(
     parking: Parking, collection: Collection, amqp_url: str
 ) -> None:
     dead = {"x-first-death-queue": QUEUE, "x-death": [{"queue": QUEUE, "reason": "delivery_limit", "count": 1}]}
-    async with running(amqp_url, parking.keep_dead_letter, park=parking.park, queue=topology.INVITATION_PARKED):
+    outcomes = Outcomes()
+    queue = topology.INVITATION_PARKED
+    async with running(amqp_url, parking.keep_dead_letter, park=parking.park, queue=queue, observe=outcomes):
         await asyncio.to_thread(put_raw, amqp_url, b"{}", {"headers": dead}, key="usr.created")
-        await until(lambda: collection.count_documents({}))
+        assert await outcomes.first() == "handled"
 
     record = await only(collection)
     assert record["slug"] == "dead_lettered"
@@ -231,9 +235,10 @@ async def test_every_kind_of_bad_message_on_the_bus_ends_parked_and_acknowledged
     async def handle(message: Incoming) -> None:
         parse_event(message.body, content_type=message.content_type, headers=message.headers)
 
-    async with running(amqp_url, handle, park=parking.park):
+    outcomes = Outcomes()
+    async with running(amqp_url, handle, park=parking.park, observe=outcomes):
         await put(amqp_url, body, content_type=STRUCTURED)
-        await until(lambda: collection.count_documents({}))
+        assert await outcomes.first() == "parked"
 
     assert (await only(collection))["slug"] == slug
     await until(lambda: _empty(amqp_url))
