@@ -6,6 +6,7 @@ import signal
 import types
 
 import hypothesis
+import pytest
 
 from tests.real_parts import (
     amqp_url,
@@ -35,6 +36,18 @@ __all__ = [
     "stack",
     "watched_logs",
 ]
+
+
+_LONGEST = ("tests/crash/", "tests/hostile/", "tests/chaos/", "tests/model/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first, so that no worker is left alone with them at the end."""
+
+    def place(item: pytest.Item) -> int:
+        return next((at for at, folder in enumerate(_LONGEST) if item.nodeid.startswith(folder)), len(_LONGEST))
+
+    items.sort(key=place)
 
 
 def pytest_configure() -> None:
