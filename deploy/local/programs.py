@@ -91,6 +91,24 @@ def chromium() -> Path:
     return found
 
 
+def smtp_sink() -> tuple[Path, dict[str, str]] | None:
+    """Postfix's `smtp-sink`, for benchmarks, and the environment it needs; None when it cannot be had. It is only ever
+    unpacked: nobody who measures wants a mail server installed."""
+    unpacked = UNPACKED / "usr/sbin/smtp-sink"
+    program = _on_path("smtp-sink") or (unpacked if unpacked.exists() else None)
+    if program is None and shutil.which("apt-get") and shutil.which("dpkg-deb"):
+        _tell("Unpacking smtp-sink under .local/debian (once) …")
+        _unpack(["postfix"])
+        program = unpacked if unpacked.exists() else None
+    if program is None:
+        return None
+    libraries = [str(UNPACKED / "usr/lib/postfix"), *_library_path().values()] if program == unpacked else []
+    env = {"LD_LIBRARY_PATH": ":".join(libraries)} if libraries else {}
+    # It has no `--version`; without arguments it explains itself and ends with 1. 127: a library is missing.
+    run = subprocess.run([program], env=os.environ | env, capture_output=True, timeout=60, check=False)
+    return (program, env) if run.returncode != 127 else None
+
+
 def _on_path(name: str) -> Path | None:
     found = shutil.which(name)
     return Path(found) if found else None

@@ -164,7 +164,7 @@ def machine(engines: dict[str, str], *, in_memory: bool) -> str:
 
 
 def sink_name() -> str:
-    return sink.NAME
+    return sink.name()
 
 
 def _lines(file: str) -> list[str]:

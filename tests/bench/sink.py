@@ -6,25 +6,37 @@ import argparse
 import asyncio
 import os
 import re
-import shutil
 import signal
 import sys
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from functools import cache
 from pathlib import Path
+from typing import cast
 
 import uvloop
 
+from deploy.local import programs
 from deploy.local.addresses import LOOPBACK, free_port, is_free
 from deploy.local.processes import Process, plain_environment
 from deploy.local.programs import REPOSITORY
 
-_SMTP_SINK = shutil.which("smtp-sink") or shutil.which("smtp-sink", path="/usr/sbin:/usr/lib/postfix/sbin")
-NAME = "smtp-sink of Postfix" if _SMTP_SINK else "a sink of our own (Python), since smtp-sink is not installed"
+_PRINT_EVERY = 0.2
+
+
+@cache
+def postfix_sink() -> tuple[Path, dict[str, str]] | None:
+    """See `programs.smtp_sink`."""
+    return programs.smtp_sink()
+
+
+def name() -> str:
+    """Which sink measurements are made with."""
+    return "smtp-sink of Postfix" if postfix_sink() else "a sink of our own (Python), since smtp-sink cannot be had"
 
 
 class Sink:
-    """A running mail sink. Its counter is complete once it was stopped."""
+    """A running mail sink."""
 
     def __init__(self, process: Process, port: int) -> None:
         self.port = port
@@ -39,16 +51,16 @@ class Sink:
 @asynccontextmanager
 async def mail_sink(folder: Path) -> AsyncGenerator[Sink]:
     """A sink for one measurement."""
-    port = free_port()
-    if _SMTP_SINK:
+    port, found = free_port(), postfix_sink()
+    if found is not None:
         # Started by root it asks for a user to become; staying the same one, it still ends with this process.
         user = ["-u", "root"] if os.geteuid() == 0 else []
-        command = [_SMTP_SINK, *user, "-c", f"{LOOPBACK}:{port}", "1024"]
+        command, env = [str(found[0]), *user, "-c", f"{LOOPBACK}:{port}", "1024"], found[1]
     else:
-        command = [sys.executable, "-m", "tests.bench.sink", str(port)]
+        command, env = [sys.executable, "-m", "tests.bench.sink", str(port)], {}
     log = folder / "sink.log"
     log.unlink(missing_ok=True)
-    process = Process("the mail sink", command, log=log, env=plain_environment(), cwd=REPOSITORY)
+    process = Process("the mail sink", command, log=log, env=plain_environment(**env), cwd=REPOSITORY)
     process.start()
 
     async def listening() -> bool:
@@ -67,8 +79,8 @@ class _Session(asyncio.Protocol):
     taken = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are no subclass of this one.
+        self._transport = cast("asyncio.Transport", transport)
         self._received = b""
         self._in_data = False
         transport.write(b"220 sink ESMTP\r\n")
@@ -105,9 +117,15 @@ async def _serve(port: int) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     server = await asyncio.get_running_loop().create_server(_Session, LOOPBACK, port, backlog=1024)
-    await stop.wait()
+    told = 0
+    while not stop.is_set():
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PRINT_EVERY):
+                await stop.wait()
+        if told != _Session.taken:
+            told = _Session.taken
+            print(f"mesg={told}", flush=True)
     server.close()
-    print(f"mesg={_Session.taken}")
 
 
 if __name__ == "__main__":
