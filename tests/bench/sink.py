@@ -83,7 +83,7 @@ class _Session(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._received = b""
         self._in_data = False
-        transport.write(b"220 sink ESMTP\r\n")
+        self._transport.write(b"220 sink ESMTP\r\n")
 
     def data_received(self, data: bytes) -> None:
         self._received += data
