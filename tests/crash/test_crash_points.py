@@ -3,9 +3,9 @@
 `places.json` enumerates every place at which the services wait between an event, or a click, and the last write that
 follows from it. The processes are killed with SIGKILL at each of them in turn, on the real broker and database, and
 begun anew. By default each place is visited once; `CONVIVE_EVERY_CRASH_POINT=1` visits each in every scenario, before
-and after what it waits for, every time it is passed. The two listed as `races` are passed only when the directory's answer
-is faster than its event, which says the same: a run that does not come to them is no failure. For certain, that moment
-is tested in `tests/service/invitation/test_outages.py`, by a kill between the answer and our write.
+and after what it waits for, every time it is passed. The two listed as `races` are passed only when the directory's
+answer is faster than its event, which says the same: a run that does not come to them is no failure. For certain, that
+moment is tested in `tests/service/invitation/test_outages.py`, by a kill between the answer and our write.
 
 To enumerate anew after a change: `CONVIVE_ENUMERATE=1 make test ARGS="tests/crash -k enumerated"`, then read the
 difference: each new line is a new moment at which a crash has to be right.
