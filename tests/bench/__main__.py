@@ -14,7 +14,7 @@ from typing import Any
 
 from deploy.local.programs import REPOSITORY
 from deploy.local.trouble import CannotStart
-from tests.bench import memory, report, round_trips, sent, startup
+from tests.bench import memory, report, round_trips, sent, sink, startup
 from tests.bench.stage import Stage
 
 
@@ -38,7 +38,7 @@ def _options() -> argparse.Namespace:
 async def _run(options: argparse.Namespace) -> None:
     chapters: dict[str, Any] = {}
     command = " ".join(["python -m tests.bench", *sys.argv[1:]])
-    settings = {"events": options.events, "waiting": options.waiting, "sink": report.sink_name()}
+    settings = {"events": options.events, "waiting": options.waiting, "sink": sink.name()}
     async with Stage(on_disk=options.on_disk) as stage:
         machine = report.machine(await stage.versions(), in_memory=stage.in_memory)
 

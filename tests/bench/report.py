@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from tests.bench import memory, round_trips, sent, sink, startup
+from tests.bench import memory, round_trips, sent, startup
 
 Lines = list[str]
 _PACKAGES = ("aio-pika", "aiosmtplib", "faststream", "motor", "pydantic", "pymongo", "uvloop")
@@ -161,10 +161,6 @@ def machine(engines: dict[str, str], *, in_memory: bool) -> str:
         f" database {'in memory' if in_memory else 'on disk'}; load average of the 5 minutes before"
         f" {os.getloadavg()[1]:.1f}; {versions}"
     )
-
-
-def sink_name() -> str:
-    return sink.name()
 
 
 def _lines(file: str) -> list[str]:

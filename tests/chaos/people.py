@@ -128,8 +128,7 @@ class Person:
 
     async def _choose_a_weak_one(self, mail: Mail) -> None:
         answer = await self._post(mail, "password", {"password": self.chance.choice(_WEAK)})
-        if answer.status == 410 and answer.body["reason"] in ("superseded", "revoked"):
-            raise _Superseded
+        _refuse_superseded(answer)
         if answer.status != 422:
             self._wonder("weak password", answer)
 
@@ -141,8 +140,7 @@ class Person:
             if password not in self.guest.told_passwords:
                 self.guest.told_passwords.append(password)
             return _code(answer)
-        if answer.status == 410 and answer.body["reason"] in ("superseded", "revoked"):
-            raise _Superseded
+        _refuse_superseded(answer)
         self.guest.refused_passwords.append(password)
         if not (racing and answer.status == 409):
             self._wonder("password", answer)
@@ -176,6 +174,11 @@ class Person:
         told = f": {answer.status} {answer.body}, {answer.tries} tries" if answer else ""
         who = f"guest {self.guest.number} ({self.guest.story}, {self.guest.invitation_id})"
         self._ledger.surprises.append(f"{who}: {what}{told}"[:600])
+
+
+def _refuse_superseded(answer: Answer) -> None:
+    if answer.status == 410 and answer.body["reason"] in ("superseded", "revoked"):
+        raise _Superseded
 
 
 def _code(answer: Answer) -> str:

@@ -185,8 +185,9 @@ def awaits_on_the_way(seen: Seen) -> dict[str, list[str]]:
 
 async def test_every_await_is_enumerated(lanes: Sequence[Lane], seen: Seen) -> None:
     known = enumerated()
+    races = set(known["races"])
     for number in range(_RECORDINGS):
-        unseen = {place for places in known["places"].values() for place in places} - seen.all - set(known["races"])
+        unseen = {place for places in known["places"].values() for place in places} - seen.all - races
         if number and not unseen and not _ENUMERATE:
             break
         # Some places are come to only when two things race: whoever may come there tries again.
@@ -210,14 +211,14 @@ async def test_every_await_is_enumerated(lanes: Sequence[Lane], seen: Seen) -> N
     on_the_way = awaits_on_the_way(seen)
     if _ENUMERATE:
         # A race that a scenario did not see this time is no reason to forget its place, if it is still in the code.
-        still = seen.all | set(known["races"])
+        still = seen.all | races
         places = {name: sorted({*known["places"].get(name, ()), *seen.places[name]} & still) for name in SCENARIOS}
         new = {"races": known["races"], "places": places, "awaits": on_the_way}
         ENUMERATION.write_text(json.dumps(new, indent=1) + "\n")
         return
     enumerated_places = {place for places in known["places"].values() for place in places}
     new = sorted(seen.all - enumerated_places)
-    gone = sorted(enumerated_places - seen.all - set(known["races"]))
+    gone = sorted(enumerated_places - seen.all - races)
     assert not new, "\n".join(["Awaits that nobody has enumerated:", *new, HOW_TO_ADD])
     assert not gone, "\n".join(["Awaits that are enumerated and gone:", *gone, HOW_TO_ADD])
     unheard = [

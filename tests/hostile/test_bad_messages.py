@@ -17,6 +17,7 @@ import pytest
 from convive_contracts import topology
 from deploy.local.processes import plain_environment
 from deploy.local.programs import REPOSITORY
+from invitation.intake.events import MOST_WAITING
 from tests.hostile.generating import Hostility
 from tests.running import Api, OwnStack, Stack, until
 
@@ -79,10 +80,6 @@ async def counted(api: Api, metric: str) -> Counter[str]:
     return found
 
 
-MOST_HELD = 50
-"""Requests about unknown invitations that one process holds at a time; see `invitation.intake.events`."""
-
-
 @pytest.mark.broker
 async def test_hostile_messages_on_the_real_bus_leave_the_services_as_they_were(own_stack: OwnStack) -> None:
     stack: Stack = await own_stack()
@@ -103,7 +100,7 @@ async def test_hostile_messages_on_the_real_bus_leave_the_services_as_they_were(
             taken += await counted(stack.directory, "convive_directory_events")
             # The directory hears our own announcements too. What names an invitation that nobody knows yet is held for
             # ten minutes, by its own time: those few are not lost, they wait.
-            held = {topology.INVITATION_EVENTS: MOST_HELD}
+            held = {topology.INVITATION_EVENTS: MOST_WAITING}
             return all(taken[queue] >= number - held.get(queue, 0) for queue, number in published.items())
 
         try:

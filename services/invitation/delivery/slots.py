@@ -99,15 +99,19 @@ class Delivery:
         hope: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._hopeful.append((channel, hope))
         try:
-            async with asyncio.timeout(within):
-                return await hope
-        except TimeoutError:
-            # The place may have come in the very moment in which the patience ended.
-            return not hope.cancelled() and hope.done() and hope.result()
+            # `wait` leaves the hope alone when time is up or we are cancelled: it is fulfilled or it is not.
+            await asyncio.wait([hope], timeout=within)
         except asyncio.CancelledError:
-            if not hope.cancelled() and hope.done() and hope.result():
+            if hope.done() and hope.result():
                 self.give_back(channel)
+            hope.cancel()
             raise
+        if hope.done():
+            return hope.result()
+        hope.cancel()
+        while self._hopeful and self._hopeful[0][1].done():  # whoever gave up first stands first
+            self._hopeful.popleft()
+        return False
 
     @property
     def _has_room_for_new(self) -> bool:

@@ -37,7 +37,7 @@ _LEAST_TRIES = 5
 """Some 3 s. What an outage has held back for long comes all at once, a request beside its `user.created`."""
 _PATIENCE = 0.5
 """Seconds that a new invitation waits for a place while its provider takes messages."""
-_MOST_WAITING = 50
+MOST_WAITING = 50
 """Requests about unknown invitations that wait at the same time; they must not fill the whole prefetch."""
 
 
@@ -149,7 +149,7 @@ class Intake:
             if known:
                 return self._done(change)
             over = tries >= least_tries and self._now() - since > UNKNOWN_IS_TRIED_FOR
-            if over or self._waiting >= _MOST_WAITING:
+            if over or self._waiting >= MOST_WAITING:
                 raise UnknownInvitation
             self._waiting += 1
             try:

@@ -12,7 +12,7 @@ from convive_kit.addresses import BadEmail
 from convive_kit.errors import Reject, Retry
 from convive_kit.mongo import DatabaseAway
 from invitation.intake.decisions import ForeignSource, NoPhone
-from invitation.intake.events import UnknownInvitation
+from invitation.intake.events import MOST_WAITING, UnknownInvitation
 from invitation.lifecycle.invitation import Change, Invitee
 from invitation.lifecycle.states import State
 from invitation.store.memory import MemoryStore
@@ -31,17 +31,35 @@ from tests.unit.intake.making import (
 from tests.unit.lifecycle.making import NOW, later
 
 
+class Pauses:
+    """What would have been slept, in seconds."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self._another = asyncio.Event()
+
+    def note(self, seconds: float) -> None:
+        self.seconds.append(seconds)
+        self._another.set()
+
+    async def reached(self, count: int) -> None:
+        """Return when there were as many."""
+        while len(self.seconds) < count:
+            self._another.clear()
+            await self._another.wait()
+
+
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Pauses take a turn of the loop; returns how long they would have been."""
-    real, slept = asyncio.sleep, list[float]()
+def pauses(monkeypatch: pytest.MonkeyPatch) -> Pauses:
+    """Pauses take a turn of the loop."""
+    turn, noted = asyncio.sleep, Pauses()
 
     async def sleep(seconds: float) -> None:
-        slept.append(seconds)
-        await real(0)
+        noted.note(seconds)
+        await turn(0)
 
     monkeypatch.setattr("invitation.intake.events.asyncio.sleep", sleep)
-    return slept
+    return noted
 
 
 async def test_with_a_place_free_a_new_member_is_claimed_in_the_same_save_and_sent() -> None:
@@ -273,10 +291,10 @@ async def test_many_requests_for_one_invitation_at_once_all_count() -> None:
     assert (await world.the(member)).link_sequence == 101 - len(failures)
 
 
-async def test_a_request_that_overtook_the_creation_waits_for_it(quick: list[float]) -> None:
+async def test_a_request_that_overtook_the_creation_waits_for_it(pauses: Pauses) -> None:
     world, member = World(), a_member()
     waiting = asyncio.create_task(world.told(requested("revoke", invitation_id("/convive/directory", member))))
-    await asyncio.sleep(0)
+    await pauses.reached(1)
 
     await world.told(created(member))
     await waiting
@@ -284,12 +302,11 @@ async def test_a_request_that_overtook_the_creation_waits_for_it(quick: list[flo
     assert (await world.the(member)).state is State.REVOKED
 
 
-async def test_a_request_for_an_invitation_that_is_only_held_waits_for_its_creation(quick: list[float]) -> None:
+async def test_a_request_for_an_invitation_that_is_only_held_waits_for_its_creation(pauses: Pauses) -> None:
     world, member = World(), a_member()
     await world.told(created(member, short="user.updated", sequence=2))
     waiting = asyncio.create_task(world.told(requested("resend", invitation_id("/convive/directory", member))))
-    for _ in range(10):
-        await asyncio.sleep(0)
+    await pauses.reached(10)
     assert (await world.the(member)).send_at is None
 
     await world.told(created(member))
@@ -298,26 +315,24 @@ async def test_a_request_for_an_invitation_that_is_only_held_waits_for_its_creat
     assert (await world.the(member)).link_sequence == 2
 
 
-async def test_an_unknown_invitation_is_tried_for_ten_minutes_and_then_refused(quick: list[float]) -> None:
+async def test_an_unknown_invitation_is_tried_for_ten_minutes_and_then_refused(pauses: Pauses) -> None:
     world = World()
     waiting = asyncio.create_task(world.told(requested("revoke", a_member())))
-    for _ in range(20):
-        await asyncio.sleep(0)
+    await pauses.reached(20)
     assert not waiting.done()
 
     world.now = later(minutes=10, seconds=1)
 
     with pytest.raises(UnknownInvitation):
         await waiting
-    assert max(quick) <= 10
+    assert max(pauses.seconds) <= 10
 
 
-async def test_a_request_whose_time_lies_ahead_is_not_tried_for_longer(quick: list[float]) -> None:
+async def test_a_request_whose_time_lies_ahead_is_not_tried_for_longer(pauses: Pauses) -> None:
     world = World()
     request = requested("revoke", a_member(), at=NOW + timedelta(days=365_000))
     waiting = asyncio.create_task(world.told(request))
-    for _ in range(20):
-        await asyncio.sleep(0)
+    await pauses.reached(20)
 
     world.now = later(minutes=10, seconds=1)
 
@@ -325,19 +340,19 @@ async def test_a_request_whose_time_lies_ahead_is_not_tried_for_longer(quick: li
         await asyncio.wait_for(waiting, 2)
 
 
-async def test_an_old_request_for_an_unknown_invitation_is_refused_soon(quick: list[float]) -> None:
+async def test_an_old_request_for_an_unknown_invitation_is_refused_soon(pauses: Pauses) -> None:
     with pytest.raises(UnknownInvitation):
         await World().told(requested("revoke", a_member(), at=NOW - timedelta(hours=1)))
-    assert sum(quick) <= 3
+    assert sum(pauses.seconds) <= 3
 
 
 async def test_an_old_request_that_an_outage_brought_together_with_the_creation_waits_for_it(
-    quick: list[float],
+    pauses: Pauses,
 ) -> None:
     world, member = World(), a_member()
     old = requested("revoke", invitation_id("/convive/directory", member), at=NOW - timedelta(hours=1))
     waiting = asyncio.create_task(world.told(old))
-    await asyncio.sleep(0)
+    await pauses.reached(1)
 
     await world.told(created(member))
     await waiting
@@ -345,11 +360,10 @@ async def test_an_old_request_that_an_outage_brought_together_with_the_creation_
     assert (await world.the(member)).state is State.REVOKED
 
 
-async def test_requests_for_unknown_invitations_do_not_fill_the_whole_prefetch(quick: list[float]) -> None:
+async def test_requests_for_unknown_invitations_do_not_fill_the_whole_prefetch(pauses: Pauses) -> None:
     world = World()
-    waiting = [asyncio.create_task(world.told(requested("revoke", a_member()))) for _ in range(60)]
-    for _ in range(20):
-        await asyncio.sleep(0)
+    waiting = [asyncio.create_task(world.told(requested("revoke", a_member()))) for _ in range(MOST_WAITING + 10)]
+    await pauses.reached(20 * MOST_WAITING)
 
     refused = [task for task in waiting if task.done()]
 
