@@ -221,7 +221,8 @@ async def commands(database: Any) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     async for entry in database["system.profile"].find({"appName": "convive"}):
         asked = entry.get("command", {})
-        if not {"due_at", "outbox.at"} & set(asked.get("filter", {})):
+        looks_for_replays = asked.get("findAndModify") == "replays"
+        if not looks_for_replays and not {"due_at", "outbox.at"} & set(asked.get("filter", {})):
             found.append(asked)
     return found
 
