@@ -23,8 +23,10 @@ import invitation.__main__ as invitation_main
 from convive_kit.outbox import Relay
 from directory.membership import Membership
 from invitation.due import DueLoop
+from invitation.pages.render import PageRenderer
 from invitation.store import replays
 from tests.crash import watching
+from tests.crash.sources import source
 
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 
@@ -41,6 +43,14 @@ def _hasten() -> None:
         assert defaults.keys() >= times.keys(), f"{function.__qualname__} has no {sorted(times)} any more"
         function.__kwdefaults__ = defaults | times
     replays.LEASE = timedelta(seconds=1.5)
+
+
+def _read_sources() -> None:
+    """Read here, once, what every child needs: to name the places where it waits, and its pages."""
+    for name, module in tuple(sys.modules.items()):
+        if name.partition(".")[0] in watching.OURS and module.__file__ is not None:
+            source(module.__file__)
+    PageRenderer()
 
 
 def _live(order: dict[str, Any]) -> None:
@@ -72,6 +82,7 @@ def _live(order: dict[str, Any]) -> None:
 def main() -> None:
     """Fork for every line until stdin ends."""
     _hasten()
+    _read_sources()
     gc.collect()
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)

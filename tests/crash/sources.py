@@ -34,7 +34,7 @@ def source(path: str) -> Source:
 
 class _Reader(ast.NodeVisitor):
     def __init__(self, text: str, found: Source) -> None:
-        self._text = text
+        self._lines = text.encode().splitlines(keepends=True)
         self._found = found
         self._names: list[str] = []
 
@@ -55,7 +55,7 @@ class _Reader(ast.NodeVisitor):
         del self._names[-2:]
 
     def visit_Await(self, node: ast.Await) -> None:
-        self._note(_head(ast.get_source_segment(self._text, node) or ""), node)
+        self._note(_head(self._text_of(node)), node)
         self.generic_visit(node)
 
     def visit_AsyncFor(self, node: ast.AsyncFor) -> None:
@@ -70,6 +70,13 @@ class _Reader(ast.NodeVisitor):
         if node.is_async:
             self._note(NOT_AN_AWAIT, node.iter)
         self.generic_visit(node)
+
+    def _text_of(self, node: ast.Await) -> str:
+        # `ast.get_source_segment` splits the whole file anew each time.
+        lines = self._lines[node.lineno - 1 : node.end_lineno]
+        lines[-1] = lines[-1][: node.end_col_offset]
+        lines[0] = lines[0][node.col_offset :]
+        return b"".join(lines).decode()
 
     def _note(self, what: str, node: ast.expr | ast.stmt) -> None:
         function = ".".join(self._names[:-1])

@@ -36,7 +36,7 @@ from tests.real_parts import finished
 from tests.running import until
 
 ENUMERATION = Path(__file__).with_name("places.json")
-LANES = 3
+LANES = 4
 _ONLY = os.environ.get("CONVIVE_CRASH_ONLY", "")
 _EVERY = os.environ.get("CONVIVE_EVERY_CRASH_POINT") == "1"
 _ENUMERATE = os.environ.get("CONVIVE_ENUMERATE") == "1"

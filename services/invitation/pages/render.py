@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
+from types import CodeType
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import BytecodeCache, Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2.bccache import Bucket
 from markupsafe import Markup
 
 from invitation import wording
@@ -33,6 +35,23 @@ class StaticFile:
     body: bytes
 
 
+class _Compiled(BytecodeCache):
+    """What the templates compile to, the same for every language: much of a start is spent compiling."""
+
+    def __init__(self) -> None:
+        self._codes: dict[str, CodeType] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        bucket.code = self._codes.get(bucket.key + bucket.checksum)
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        if bucket.code is not None:
+            self._codes[bucket.key + bucket.checksum] = bucket.code
+
+
+_COMPILED = _Compiled()
+
+
 class PageRenderer:
     def __init__(self, *, static_path: str = "/i/static") -> None:
         """`static_path` is where the files of `static` are served."""
@@ -49,6 +68,7 @@ def _templates(locale: Locale, static: Mapping[str, StaticFile]) -> dict[str, Te
         autoescape=True,
         undefined=StrictUndefined,
         auto_reload=False,
+        bytecode_cache=_COMPILED,
         trim_blocks=True,
         lstrip_blocks=True,
     )
