@@ -132,7 +132,11 @@ class GroupCommit:
 
     async def _flush(self) -> None:
         try:
-            while group := self._next_group():
+            while True:
+                # One more turn of the loop: whoever is about to hand something in comes along. No timer is waited for.
+                await asyncio.sleep(0)
+                if not (group := self._next_group()):
+                    return
                 if self._observe is not None:
                     self._observe(len(group))
                 await self._commit(group)
@@ -266,16 +270,21 @@ class GroupRead:
 
         Callers that wait for the same id share one document: treat it as read-only.
         """
+        return await asyncio.shield(self.ask(id))
+
+    def ask(self, id: Any) -> asyncio.Future[Document | None]:
+        """As `load`, without waiting: a future that others may share, so wait for it shielded."""
         waiting = self._waiting.get(id)
         if waiting is None:
             waiting = self._waiting[id] = asyncio.get_running_loop().create_future()
             if self._reader is None:
                 self._reader = asyncio.create_task(self._read(), name="group-read")
-        return await asyncio.shield(waiting)
+        return waiting
 
     async def _read(self) -> None:
         try:
             while self._waiting:
+                await asyncio.sleep(0)  # as in `GroupCommit`: whoever is about to ask comes along
                 ids = list(self._waiting)[: self._largest]
                 group = {id: self._waiting.pop(id) for id in ids}
                 try:

@@ -24,7 +24,7 @@ from convive_kit.outbox import Relay
 from directory.membership import Membership
 from invitation.due import DueLoop
 from invitation.pages.render import PageRenderer
-from invitation.store import replays
+from invitation.store import mongo, replays
 from tests.crash import watching
 from tests.crash.sources import source
 
@@ -43,6 +43,7 @@ def _hasten() -> None:
         assert defaults.keys() >= times.keys(), f"{function.__qualname__} has no {sorted(times)} any more"
         function.__kwdefaults__ = defaults | times
     replays.LEASE = timedelta(seconds=1.5)
+    mongo.NAMES_LAST = 0.0  # or it would be a matter of luck whether a page waits for them
 
 
 def _read_sources() -> None:

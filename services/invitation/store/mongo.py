@@ -33,7 +33,7 @@ from invitation.store.replays import REPLAY_INDEXES, REPLAYS
 INVITATIONS = "invitations"
 PARKED = "parked"
 NAMES = "names"
-_NAMES_LAST = 1.0
+NAMES_LAST = 1.0
 """Seconds for which a name read is used again: so long may a renamed firm still be called by its old name."""
 _MOST_NAMES = 10_000
 
@@ -74,7 +74,7 @@ class MongoStore:
         self._names = database[NAMES]
         self._reads = GroupRead(self._invitations, projection=WITHOUT_HISTORY)
         self._name_reads = GroupRead(self._names)
-        self._known_names: dict[str, tuple[float, Document | None]] = {}
+        self._known_names: dict[str, tuple[float, asyncio.Future[Document | None]]] = {}
         self._announce = announce
 
     async def load(self, id: str) -> Invitation | None:
@@ -122,22 +122,23 @@ class MongoStore:
         self._known_names.pop(id, None)
         return True
 
-    async def _name(self, id: str) -> Document | None:
+    def _ask_name(self, id: str) -> asyncio.Future[Document | None]:
         now = time.monotonic()
         known = self._known_names.get(id)
-        if known is not None and now < known[0]:
+        if known is not None and now < known[0] and not (known[1].done() and known[1].exception()):
             return known[1]
         if len(self._known_names) >= _MOST_NAMES:
             self._known_names.clear()
-        document = await self._name_reads.load(id)
-        self._known_names[id] = (now + _NAMES_LAST, document)
-        return document
+        asked = self._name_reads.ask(id)
+        self._known_names[id] = (now + NAMES_LAST, asked)
+        return asked
 
     async def names(self, invitee: Invitee) -> Names:
-        # Asked for in the same moment, so they travel together.
-        cabinet, dossier = await asyncio.gather(
-            self._name(f"cabinet:{invitee.cabinet_id}"), self._name(f"dossier:{invitee.dossier_id}")
-        )
+        # Both are asked for before either is waited for, so they travel together.
+        asked_cabinet = self._ask_name(f"cabinet:{invitee.cabinet_id}")
+        asked_dossier = self._ask_name(f"dossier:{invitee.dossier_id}")
+        cabinet = await _answer(asked_cabinet)
+        dossier = await _answer(asked_dossier)
         return Names(
             cabinet=cabinet["name"] if cabinet else invitee.cabinet_name,
             cabinet_phone=cabinet["phone"] if cabinet else invitee.cabinet_phone,
@@ -201,3 +202,8 @@ def _query(which: Filter) -> Document:
         # Each state by name: the index of a state is in order, a range over states would be sorted in memory.
         query["state"] = {"$in": [state.value for state in which.states or State if state not in FINAL]}
     return query
+
+
+async def _answer(asked: asyncio.Future[Document | None]) -> Document | None:
+    # Shielded, for others may share it.
+    return asked.result() if asked.done() else await asyncio.shield(asked)
