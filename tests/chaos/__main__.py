@@ -17,8 +17,10 @@ import uvloop
 from tests.chaos.plan import make_plan
 from tests.chaos.report import command, plan_lines, result, table
 from tests.chaos.run import run
+from tests.chaos.summary import summary
 from tests.chaos.trouble import say
 
+_FIGURES = Path(".local/chaos")
 _IN_MEMORY = Path("/dev/shm")
 _ENOUGH = 3 * 1024**3
 
@@ -31,7 +33,11 @@ def main() -> int:
     parser.add_argument("--plan-only", action="store_true", help="print the plan and end")
     parser.add_argument("--json", type=Path, help="where the figures go (.local/chaos/seed-<seed>.json)")
     parser.add_argument("--folder", type=Path, help="where to work and to leave the services' logs")
+    parser.add_argument("--summary", action="store_true", help="print the figures of the runs so far, and end")
     given = parser.parse_args()
+    if given.summary:
+        print(*summary(_FIGURES), sep="\n")
+        return 0
     print(f"again: {command(given.seed, given.minutes, given.invitations)}")
     print("plan:", *plan_lines(make_plan(given.seed, given.minutes * 60)), sep="\n  ", flush=True)
     if given.plan_only:
@@ -49,7 +55,7 @@ def main() -> int:
     print()
     for line in table(outcome):
         print(line)
-    figures = given.json or Path(f".local/chaos/seed-{given.seed}.json")
+    figures = given.json or _FIGURES / f"seed-{given.seed}.json"
     figures.parent.mkdir(parents=True, exist_ok=True)
     figures.write_text(json.dumps(result(outcome), indent=1))
     print(f"figures: {figures}")

@@ -32,6 +32,10 @@ _ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
     "--disable-gpu",
+    # Processes cost more than the pages: a few do for all of them.
+    "--disable-site-isolation-trials",
+    "--process-per-site",
+    "--renderer-process-limit=1",
 ]
 # In the dark nothing is different but the colours.
 _SCHEMES: tuple[tuple[Literal["light", "dark"], list[str] | None], ...] = (
