@@ -16,7 +16,7 @@ import uvloop
 
 from tests.chaos.plan import make_plan
 from tests.chaos.report import command, plan_lines, result, table
-from tests.chaos.run import run
+from tests.chaos.run import Outcome, run
 from tests.chaos.summary import summary
 from tests.chaos.trouble import say
 
@@ -46,12 +46,16 @@ def main() -> int:
     logging.getLogger("aiormq").setLevel(logging.CRITICAL)
     logging.getLogger("aio_pika").setLevel(logging.CRITICAL)
     logging.getLogger("asyncio").setLevel(logging.ERROR)
-    # Asked to end, it ends as on Ctrl-C: nothing is left running.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     folder = given.folder or _folder(given.seed)
     folder.mkdir(parents=True, exist_ok=True)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        outcome = runner.run(run(folder, given.seed, given.minutes, given.invitations))
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            outcome = runner.run(_run(folder, given.seed, given.minutes, given.invitations))
+    except asyncio.CancelledError:
+        if given.folder is None:
+            shutil.rmtree(folder, ignore_errors=True)
+        print("ended before its time: no verdict")
+        return 130
     print()
     for line in table(outcome):
         print(line)
@@ -64,6 +68,15 @@ def main() -> int:
     else:
         say(f"the services' logs: {folder}")
     return 0 if outcome.verdict.passed else 1
+
+
+async def _run(folder: Path, seed: int, minutes: float, invitations: int) -> Outcome:
+    work = asyncio.create_task(run(folder, seed, minutes, invitations))
+    # Asked to end, it ends in order, and nothing is left running; also in the background, where a shell has Ctrl-C
+    # ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, work.cancel)
+    return await work
 
 
 def _folder(seed: int) -> Path:

@@ -50,10 +50,13 @@ class Crowd:
             if number % _POISON_PER == _POISON_PER // 2:
                 self._spawn(self._office.poison(number // _POISON_PER))
 
-    async def over(self, within: float) -> None:
-        """Return when every story is told to its end, or `within` seconds have passed."""
-        if self._stories:
-            await asyncio.wait(self._stories, timeout=within)
+    async def over(self, patience: float) -> None:
+        """Return when every story is told to its end, or none has ended for `patience` seconds: a slow machine takes
+        long, what is stuck takes for ever."""
+        while self._stories:
+            ended, _ = await asyncio.wait(self._stories, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+            if not ended:
+                return
 
     async def end(self) -> None:
         """Give up on the stories that are not over."""

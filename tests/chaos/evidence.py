@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -48,13 +49,16 @@ class Evidence:
     errors: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
-async def until_at_rest(stage: Stage, within: float) -> Mapping[str, int]:
-    """Wait until nothing waits to be done, twice in a row; returns what still waits when the time is over."""
-    deadline = time.monotonic() + within
+async def until_at_rest(stage: Stage, patience: float) -> Mapping[str, int]:
+    """Wait until nothing waits to be done, twice in a row; returns what still waits when that has not become less for
+    `patience` seconds."""
+    deadline, least = time.monotonic() + patience, sys.maxsize
     quiet = told = 0
     while True:
         waiting = await _waiting(stage)
         quiet = 0 if waiting else quiet + 1
+        if (left := sum(waiting.values())) < least:
+            deadline, least = time.monotonic() + patience, left
         if quiet == 2 or time.monotonic() > deadline:
             return waiting
         told += 1

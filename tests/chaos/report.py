@@ -45,6 +45,8 @@ def table(outcome: Outcome) -> Iterator[str]:
     for name, found, bar, good in rows:
         yield f"{name:<20} {found:>6}   bar: {bar:<28} {'ok' if good else 'MISSED'}"
     yield f"(events published more than once, which receivers know by their id: {verdict.events_repeated})"
+    if verdict.timed_out:
+        yield f"({verdict.timed_out} of the duplicates: the mail server's answer took longer than an attempt may)"
     if outcome.errors:
         errors = ", ".join(f"{count} {name}" for name, count in outcome.errors.items())
         yield f"(logged as errors by the services: {errors})"
@@ -85,6 +87,7 @@ def result(outcome: Outcome) -> dict[str, Any]:
         "unexpected": len(verdict.unexpected),
         "duplicated": verdict.repeats,
         "duplicated_bound": verdict.bound,
+        "duplicated_after_timeout": verdict.timed_out,
         "duplicated_beyond": len(verdict.beyond),
         "illegal_transitions": len(verdict.illegal),
         "events_repeated": verdict.events_repeated,

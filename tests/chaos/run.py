@@ -26,8 +26,8 @@ from tests.chaos.stage import Stage
 from tests.chaos.trouble import Incident, Trouble, say
 from tests.chaos.verdict import Verdict, judge
 
-_STORIES_END_WITHIN = 120.0
-_RESTS_WITHIN = 150.0
+_PATIENCE = 90.0
+"""Seconds without any progress after which what waits is called stuck."""
 _TOLD_EVERY = 20.0
 
 
@@ -68,10 +68,10 @@ async def run(folder: Path, seed: int, minutes: float, invitations: int) -> Outc
             trouble = await _load(stage, crowd, plan)
             clock.lap("load")
             say("           the faults are over")
-            await crowd.over(_STORIES_END_WITHIN)
+            await crowd.over(_PATIENCE)
             await trouble.recovered()
             await crowd.end()
-            waiting = await until_at_rest(stage, _RESTS_WITHIN)
+            waiting = await until_at_rest(stage, _PATIENCE)
             clock.lap("until at rest")
             say("           at rest; the checker begins")
             evidence = await collect(stage)
@@ -79,7 +79,7 @@ async def run(folder: Path, seed: int, minutes: float, invitations: int) -> Outc
             await try_links(evidence, ledger, stage.sink, web)
             await try_passwords(evidence, ledger, web)
             if not waiting:
-                await until_at_rest(stage, 60)  # from the sign-ins just now
+                await until_at_rest(stage, _PATIENCE)  # from the sign-ins just now
             evidence.exits = await stage.stop_services()
             evidence.errors = logged_errors(stage)
             left = await queue_lengths(stage)

@@ -198,6 +198,23 @@ def test_a_connection_cut_after_data_accounts_for_one_copy():
     assert found(world.judged()) == {"beyond": 1}
 
 
+def test_an_attempt_that_timed_out_accounts_for_one_copy():
+    world = World()
+    world.invitation["history"].insert(1, a_step("deferred", "pending", "pending", reason="timeout", attempt=1))
+    world.mails = [10.0, 12.0]
+    verdict = world.judged()
+    assert (verdict.passed, verdict.timed_out) == (True, 1)
+    world.mails = [10.0, 12.0, 14.0]
+    assert found(world.judged()) == {"beyond": 1}
+
+
+def test_a_fault_accounts_for_no_copy_of_a_mail_that_was_done_with_long_before():
+    world = World()
+    world.fault(Kind.KILL, INVITATION_1, 100.0, 101.0)
+    world.mails = [10.0, 110.0]
+    assert found(world.judged()) == {"beyond": 1}
+
+
 def test_the_checkers_table_is_the_products_table():
     told: dict[str, dict[str, str]] = defaultdict(dict)
     for row in TABLE:

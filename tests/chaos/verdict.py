@@ -16,14 +16,16 @@ from tests.chaos.sink import Mail, MailSink
 from tests.chaos.trouble import Incident
 
 _IN = ("password_set", "active")
-_REACH = LEASE + 30.0
-"""Seconds after a fault within which what it made uncertain is sent again: a lease, and the wait for a turn."""
+_UNCERTAIN = 30.0
+"""Seconds for which an outcome may stay unrecorded before a fault makes it unknown: an attempt, and an outage of the
+database, the longest of a plan."""
 
 
 @dataclass(slots=True)
 class Verdict:
     """Each list says in words what is wrong. `repeats`: mails beyond the first of a send; `bound`: how many there may
-    be by the promise; `beyond`: those that no fault accounts for."""
+    be by the promise, besides the `timed_out` ones, whose answer took longer than an attempt; `beyond`: those that
+    nothing accounts for."""
 
     lost: list[str] = field(default_factory=list[str])
     stuck: list[str] = field(default_factory=list[str])
@@ -31,6 +33,7 @@ class Verdict:
     illegal: list[str] = field(default_factory=list[str])
     beyond: list[str] = field(default_factory=list[str])
     repeats: int = 0
+    timed_out: int = 0
     bound: int = 0
     events_repeated: int = 0
 
@@ -48,7 +51,7 @@ def judge(evidence: Evidence, ledger: Ledger, sink: MailSink, incidents: Sequenc
     check.mails()
     check.directory()
     check.at_rest(incidents)
-    _count_repeats(sink, incidents, verdict)
+    _count_repeats(sink, incidents, _timeouts(evidence), verdict)
     verdict.events_repeated = sum(evidence.copies.values()) - len(evidence.copies)
     verdict.unexpected += ledger.surprises + evidence.links + evidence.passwords
     return verdict
@@ -243,9 +246,21 @@ class _Check:
         verdict.stuck += [f"{name} ended with code {code}" for name, code in evidence.exits.items() if code != 0]
 
 
-def _count_repeats(sink: MailSink, incidents: Sequence[Incident], verdict: Verdict) -> None:
-    """Account for each mail that came again: to the connection that was cut after its DATA, or to a fault that lies
-    between the copies, and to none more often than the promise allows."""
+def _timeouts(evidence: Evidence) -> Counter[str]:
+    """Attempts of each invitation that the service gave up waiting for: the mail may have been taken all the same."""
+    return Counter(
+        id
+        for id, invitation in evidence.invitations.items()
+        for step in invitation["history"]
+        if step.get("detail", {}).get("reason") == "timeout"
+    )
+
+
+def _count_repeats(sink: MailSink, incidents: Sequence[Incident], timeouts: Counter[str], verdict: Verdict) -> None:
+    """Account for each mail that came again: to the connection that was cut after its DATA, to an attempt that waited
+    for the answer until its time was over, or to a fault that made the outcome unknown (it began while that may still
+    have been unrecorded, and before the copy came), and to none more often than the promise allows. When the copy comes
+    is no matter: it waits its turn behind all that a fault has held up."""
     cuts = Counter(sink.cut_after_data)
     room = {id(incident): incident.allowed for incident in incidents}
     verdict.bound = sum(cuts.values()) + sum(room.values())
@@ -262,9 +277,12 @@ def _count_repeats(sink: MailSink, incidents: Sequence[Incident], verdict: Verdi
         near = [
             i
             for i in incidents
-            if room[id(i)] and i.begin <= mail.at and first <= i.end + LEASE and mail.at <= i.end + _REACH
+            if room[id(i)] and i.begin - _UNCERTAIN <= first <= i.end + LEASE and i.begin <= mail.at
         ]
-        if near:
+        if timeouts[mail.invitation_id]:
+            timeouts[mail.invitation_id] -= 1
+            verdict.timed_out += 1
+        elif near:
             room[id(max(near, key=lambda incident: room[id(incident)]))] -= 1
         else:
             verdict.beyond.append(

@@ -10,6 +10,7 @@ from email import message_from_string
 from typing import Any
 from uuid import uuid4
 
+from convive_contracts import topology
 from convive_contracts.events import DIRECTORY_SOURCE
 from tests.crash.lanes import Lane, Victim, persist
 from tests.running import (
@@ -215,6 +216,21 @@ def click(step: str, body: Mapping[str, Any], *, signed_in: bool = False) -> Ste
             guest.code = code_of(done["next"])
 
     return act
+
+
+def unheard(act: Step) -> Step:
+    """Do it while the bus tells the invitation service nothing of accounts: the directory's answer is all it has. (Who
+    begins anew declares its bindings anew, so a death ends this too.)"""
+
+    async def unheard_act(lane: Lane, guest: Guest) -> None:
+        queue = await lane.bus.channel.get_queue(topology.INVITATION_EVENTS, ensure=False)
+        await queue.unbind(topology.EXCHANGE, "account.*")
+        try:
+            await act(lane, guest)
+        finally:
+            await queue.bind(topology.EXCHANGE, "account.*")
+
+    return unheard_act
 
 
 async def renew(lane: Lane, guest: Guest) -> None:
@@ -580,6 +596,8 @@ def _all() -> dict[str, Scenario]:
         ("a person chooses a password", "id", own_member, CHOOSE, PASSWORD_SET, has_a_password, ()),
         ("a person signs in and accepts", "id", with_account, SIGN_IN_AND_ACCEPT, ACTIVE, accepted, ()),
         ("a person who is signed in accepts", "id", with_account, ACCEPT, ACTIVE, accepted, ()),
+        ("a password is chosen, unheard", "i", own_member, unheard(CHOOSE), PASSWORD_SET, has_a_password, ()),
+        ("an account accepts, unheard", "i", with_account, unheard(SIGN_IN_AND_ACCEPT), ACTIVE, accepted, ()),
         ("a person signs in with the code", "id", with_password, sign_in_with_code, ACTIVE, is_in, ()),
         ("a person signs in with the password", "d", with_password, sign_in, ACTIVE, is_in, ()),
         ("a person asks for the link again", "i", invited, renew, SENT_AGAIN, sent_once, ()),

@@ -3,9 +3,7 @@
 `places.json` enumerates every place at which the services wait between an event, or a click, and the last write that
 follows from it. The processes are killed with SIGKILL at each of them in turn, on the real broker and database, and
 begun anew. By default each place is visited once; `CONVIVE_EVERY_CRASH_POINT=1` visits each in every scenario, before
-and after what it waits for, every time it is passed. The two listed as `races` are passed only when the directory's
-answer is faster than its event, which says the same: a run that does not come to them is no failure. For certain, that
-moment is tested in `tests/service/invitation/test_outages.py`, by a kill between the answer and our write.
+and after what it waits for, every time it is passed.
 
 To enumerate anew after a change: `CONVIVE_ENUMERATE=1 make test ARGS="tests/crash -k enumerated"`, then read the
 difference: each new line is a new moment at which a crash has to be right.
@@ -111,7 +109,7 @@ def lanes(run_folder: Path, broker: Broker, mongo_url: str) -> Generator[Sequenc
 
 
 def enumerated() -> dict[str, Any]:
-    return json.loads(ENUMERATION.read_text()) if ENUMERATION.exists() else {"races": [], "places": {}, "awaits": {}}
+    return json.loads(ENUMERATION.read_text()) if ENUMERATION.exists() else {"places": {}, "awaits": {}}
 
 
 async def record(lane: Lane, scenario: Scenario, seen: Seen, name: str) -> None:
@@ -185,9 +183,8 @@ def awaits_on_the_way(seen: Seen) -> dict[str, list[str]]:
 
 async def test_every_await_is_enumerated(lanes: Sequence[Lane], seen: Seen) -> None:
     known = enumerated()
-    races = set(known["races"])
     for number in range(_RECORDINGS):
-        unseen = {place for places in known["places"].values() for place in places} - seen.all - races
+        unseen = {place for places in known["places"].values() for place in places} - seen.all
         if number and not unseen and not _ENUMERATE:
             break
         # Some places are come to only when two things race: whoever may come there tries again.
@@ -211,14 +208,13 @@ async def test_every_await_is_enumerated(lanes: Sequence[Lane], seen: Seen) -> N
     on_the_way = awaits_on_the_way(seen)
     if _ENUMERATE:
         # A race that a scenario did not see this time is no reason to forget its place, if it is still in the code.
-        still = seen.all | races
-        places = {name: sorted({*known["places"].get(name, ()), *seen.places[name]} & still) for name in SCENARIOS}
-        new = {"races": known["races"], "places": places, "awaits": on_the_way}
+        places = {name: sorted({*known["places"].get(name, ()), *seen.places[name]} & seen.all) for name in SCENARIOS}
+        new = {"places": places, "awaits": on_the_way}
         ENUMERATION.write_text(json.dumps(new, indent=1) + "\n")
         return
     enumerated_places = {place for places in known["places"].values() for place in places}
     new = sorted(seen.all - enumerated_places)
-    gone = sorted(enumerated_places - seen.all - races)
+    gone = sorted(enumerated_places - seen.all)
     assert not new, "\n".join(["Awaits that nobody has enumerated:", *new, HOW_TO_ADD])
     assert not gone, "\n".join(["Awaits that are enumerated and gone:", *gone, HOW_TO_ADD])
     unheard = [
@@ -295,5 +291,5 @@ async def test_a_process_may_die_at_any_await(lanes: Sequence[Lane], seen: Seen)
 
     print(f"{died.total()} deaths at {len(died)} places in {len(SCENARIOS)} scenarios, seed {_SEED}")
     assert not failures, "\n\n".join([f"{len(failures)} of {len(todo)} (seed {_SEED}):", *failures])
-    never = {point.place for point in todo} - died.keys() - set(enumerated()["races"])
+    never = {point.place for point in todo} - died.keys()
     assert not never, "\n".join(["Enumerated, and nobody died there:", *sorted(never)])

@@ -1,5 +1,5 @@
 """Whatever is on the bus, it is handled or parked: no crash, nothing lost, no memory lost, and the healthy ones get
-through. `CONVIVE_HOSTILE_MESSAGES=100000` takes more, `CONVIVE_HOSTILE_SEED=…` others.
+through. 100,000 of them; `CONVIVE_HOSTILE_MESSAGES=1000000` takes more, `CONVIVE_HOSTILE_SEED=…` others.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from invitation.intake.events import MOST_WAITING
 from tests.hostile.generating import Hostility
 from tests.running import Api, OwnStack, Stack, until
 
-COUNT = int(os.environ.get("CONVIVE_HOSTILE_MESSAGES", "20000"))
+COUNT = int(os.environ.get("CONVIVE_HOSTILE_MESSAGES", "100000"))
 SEED = int(os.environ.get("CONVIVE_HOSTILE_SEED", "1"))
-ON_THE_BUS = min(COUNT // 8, 5000)
+ON_THE_BUS = min(COUNT // 40, 5000)
 _MOST_GROWTH = 20.0
 
 pytestmark = [pytest.mark.database, pytest.mark.slow, pytest.mark.timeout(900)]
