@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
+import uvloop
 
 from convive_contracts import topology
 from convive_kit import bus
@@ -113,7 +114,8 @@ def main() -> None:
     parser.add_argument("seed", type=int)
     asked = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    print(json.dumps(asyncio.run(take_in(asked.url, asked.database, asked.count, asked.seed))))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        print(json.dumps(runner.run(take_in(asked.url, asked.database, asked.count, asked.seed))))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from tests.running import cloud_event, user_data
 GOLDEN = Path(__file__).parents[1] / "golden"
 HEALTHY = "/tests/healthy"
 """The publisher whose events must all be handled."""
-_STOCK = 400
+_STOCK = 200
 _KEYS = (
     "user.created",
     "user.updated",
