@@ -54,7 +54,7 @@ class Crowd:
         """Return when every story is told to its end, or none has ended for `patience` seconds: a slow machine takes
         long, what is stuck takes for ever."""
         while self._stories:
-            ended, _ = await asyncio.wait(self._stories, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+            ended, _ = await asyncio.wait(self._stories, timeout=patience)
             if not ended:
                 return
 
