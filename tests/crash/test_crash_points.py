@@ -142,6 +142,7 @@ async def crash(lane: Lane, scenario: Scenario, point: Point) -> bool:
     await lane.rest()
     await lane.forget_others(guest.member.invitation_id)
     child = lane.children[scenario.victim]
+    before = child.deaths
     child.ask("kill", place=point.place, moment=point.moment, times=point.times, loops=scenario.loops)
 
     async def watch_over() -> bool:
@@ -158,7 +159,8 @@ async def crash(lane: Lane, scenario: Scenario, point: Point) -> bool:
     watching, acting = asyncio.create_task(watch_over()), asyncio.create_task(act())
     try:
         await acting
-        died = watching.done() or child.dead
+        # Not whether the watch is over: it still brings up whoever left nothing behind to wait for.
+        died = child.dead or child.deaths > before
         if died:
             await watching
             # What it had in hand when it died comes back only now.
