@@ -9,8 +9,9 @@ MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 # Passed on: make test ARGS="-k redemption -x"
 ARGS ?=
-# Test files run side by side, each worker with a broker and a database of its own: make test JOBS=0 for one after another.
-JOBS ?= 2
+# Test files run side by side, each worker with a broker and a database of its own; three keep two cores busy, for much is
+# waiting. make test JOBS=0 for one after another.
+JOBS ?= 3
 # make up DETACH=1 returns as soon as everything is ready.
 DETACH ?=
 
