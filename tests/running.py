@@ -401,6 +401,13 @@ class Stack:
         self.private |= {made["api_key"], name}
         return Cabinet(made["id"], name, made["api_key"])
 
+    async def new_ops_token(self, role: str, name: str = "") -> dict[str, Any]:
+        """A token of this role, as it was answered."""
+        wanted = {"name": name or f"{role}.{uuid4().hex[:8]}", "role": role}
+        made = (await self.invitation.call("POST", "/v1/tokens", json=wanted, token=self.ops_token)).ok(201)
+        self.private.add(made["token"])
+        return made
+
     async def new_dossier(self, cabinet: Cabinet, name: str | None = None) -> Dossier:
         name = name or f"Boulangerie {uuid4().hex[:8]}"
         made = (await self.directory.call("POST", "/v1/dossiers", json={"name": name}, token=cabinet.key)).ok(201)

@@ -104,7 +104,7 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
             Members(store, membership, callers, clock.now),
             Sessions(entrance, membership, settings.trusted_proxies),
             Internal(store, entrance, callers),
-            ParkedRoutes("/internal/v1/parked", [own], auth="service"),
+            ParkedRoutes("/internal/v1/parked", [own], looks="service", acts="service"),
         )
         routes = [*answering([route for resource in resources for route in resource.routes()]), *pages.routes()]
         guards = callers.guards

@@ -42,14 +42,18 @@ from invitation.intake.rebuilding import Rebuilding
 from invitation.lifecycle.links import Links
 from invitation.lifecycle.schedule import Policy
 from invitation.ops.api import OpsApi
+from invitation.ops.auditing import Auditing
 from invitation.ops.callers import Callers, actor_of
 from invitation.ops.directory_parked import DirectoryParked
 from invitation.ops.replay_api import ReplayApi
 from invitation.ops.replaying import Replayer
+from invitation.ops.tokens_api import TokensApi
 from invitation.pages.handlers import LinkPages
 from invitation.settings import InvitationSettings
+from invitation.store.audit import Audit
 from invitation.store.mongo import INVITATIONS, PARKED, MongoStore, create_indexes
 from invitation.store.replays import Replays
+from invitation.store.tokens import OpsTokens
 
 Part = Literal["web", "worker"]
 ROLES: dict[str, Sequence[Part]] = {"web": ("web",), "worker": ("worker",), "both": ("web", "worker")}
@@ -140,7 +144,9 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
         pages = LinkPages(
             store, links, directory, limiter, settings, policy=policy, now=clock.now, due_changed=due.wake
         )
-        callers = Callers(directory, ops_token=settings.ops_token.get_secret_value())
+        tokens = OpsTokens(database)
+        callers = Callers(directory, tokens, ops_token=settings.ops_token.get_secret_value())
+        auditing = Auditing(Audit(database), now=clock.now)
         guards = callers.guards
         own = OwnPlace(
             parked,
@@ -149,9 +155,18 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
         )
         resources = (
             pages,
-            OpsApi(store, policy=policy, now=clock.now, due_changed=due.wake),
-            ReplayApi(replays, event_log, store, now=clock.now, begun=replayer.wake),
-            ParkedRoutes("/v1/parked", [own, DirectoryParked(directory)], auth="ops", by=actor_of),
+            OpsApi(store, auditing, policy=policy, now=clock.now, due_changed=due.wake),
+            ReplayApi(replays, event_log, store, auditing, now=clock.now, begun=replayer.wake),
+            ParkedRoutes(
+                "/v1/parked",
+                [own, DirectoryParked(directory)],
+                looks="ops_reader",
+                acts="ops_writer",
+                by=actor_of,
+                witness=auditing.witness,
+            ),
+            auditing,
+            TokensApi(tokens, auditing, now=clock.now, revoked=callers.forget),
         )
         routes = [route for resource in resources for route in resource.routes()]
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal, Protocol
 
@@ -90,6 +92,25 @@ class Edit(Act):
     content_type: Annotated[str, Field(max_length=200)] | None = None
 
 
+class Record(Protocol):
+    """Where an action says what came of it."""
+
+    after: Mapping[str, Any] | None
+
+
+Witness = Callable[[web.Request, str, str, str | None], AbstractAsyncContextManager[Record]]
+
+
+@dataclass
+class _NoRecord:
+    after: Mapping[str, Any] | None = None
+
+
+@asynccontextmanager
+async def _nobody_watches(*_: object) -> AsyncGenerator[Record]:
+    yield _NoRecord()
+
+
 class Place(Protocol):
     """Somewhere messages are parked. None everywhere means: not here."""
 
@@ -173,20 +194,30 @@ class ParkedRoutes:
     """Serves the parked messages of one place, or of several as one list."""
 
     def __init__(
-        self, prefix: str, places: Sequence[Place], *, auth: str, by: Callable[[web.Request], str] | None = None
+        self,
+        prefix: str,
+        places: Sequence[Place],
+        *,
+        looks: str,
+        acts: str,
+        by: Callable[[web.Request], str] | None = None,
+        witness: Witness = _nobody_watches,
     ) -> None:
-        """`by` tells who makes a call; without it the body's own `by` is believed."""
+        """`looks` and `acts` are the guards of reading and of acting. `by` tells who makes a call; without it the
+        body's own `by` is believed. `witness(request, action, target, reason)` is around each action."""
         self._prefix = prefix
         self._places = places
-        self._auth = auth
+        self._looks = looks
+        self._acts = acts
         self._by = by
+        self._witness = witness
 
     def routes(self) -> list[Route]:
         """The calls under the prefix."""
         one = f"{self._prefix}/{{id}}"
 
         def route(method: str, path: str, handler: Any, summary: str, **more: Any) -> Route:
-            return Route(method, path, handler, summary, auth=self._auth, **more)
+            return Route(method, path, handler, summary, auth=self._looks if method == "GET" else self._acts, **more)
 
         detail: dict[str, Any] = {"response": ParkedDetail, "problems": (404, 409)}
         return [
@@ -220,17 +251,30 @@ class ParkedRoutes:
 
     async def _replay(self, request: web.Request) -> BaseModel:
         act = self._signed(request, await json_body(request, Act))
-        return await self._first(lambda place: place.replay(request.match_info["id"], act))
+        return await self._do(request, "replay", act, lambda place, id: place.replay(id, act))
 
     async def _edit(self, request: web.Request) -> BaseModel:
         edit = self._signed(request, await json_body(request, Edit))
         if not edit.body.strip():
             raise invalid("body", "Give the whole message: to be rid of it, discard it.")
-        return await self._first(lambda place: place.edit(request.match_info["id"], edit))
+        return await self._do(request, "edit", edit, lambda place, id: place.edit(id, edit))
 
     async def _discard(self, request: web.Request) -> BaseModel:
         act = self._signed(request, await json_body(request, Act))
-        return await self._first(lambda place: place.discard(request.match_info["id"], act))
+        return await self._do(request, "discard", act, lambda place, id: place.discard(id, act))
+
+    async def _do(
+        self,
+        request: web.Request,
+        action: str,
+        act: Act,
+        what: Callable[[Place, str], Awaitable[ParkedDetail | None]],
+    ) -> ParkedDetail:
+        id = request.match_info["id"]
+        async with self._witness(request, f"parked.{action}", f"parked:{id}", act.reason) as record:
+            after = await self._first(lambda place: what(place, id))
+            record.after = {"id": after.id, "status": after.status}
+        return after
 
     def _signed(self, request: web.Request, act: Any) -> Any:
         return act if self._by is None else act.model_copy(update={"by": self._by(request)})

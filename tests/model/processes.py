@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
 from typing import Any, cast
 
 from convive_contracts import topology
@@ -18,6 +19,7 @@ from invitation.due import DueLoop
 from invitation.intake.events import CONSUMED, Intake, Replayed
 from invitation.intake.rebuilding import Rebuilding
 from invitation.ops.api import OpsApi
+from invitation.ops.auditing import Auditing
 from invitation.ops.callers import CALLER, Caller
 from invitation.ops.replaying import Replayer
 from invitation.ops.views import Extend, Resend, Revoke
@@ -25,6 +27,7 @@ from invitation.pages import handlers
 from invitation.pages.bodies import Accept, Decline, Nothing, Open, Password
 from invitation.pages.render import PageRenderer
 from invitation.settings import InvitationSettings
+from invitation.store.audit import AuditRecord
 from tests.model.broker import Broker
 from tests.model.databases import SELDOM, Database
 from tests.model.directory_side import DirectoryCalls
@@ -63,6 +66,12 @@ class NoLimits:
         return 0
 
 
+class Unaudited:
+    @asynccontextmanager
+    async def witness(self, *_: object) -> AsyncGenerator[AuditRecord]:
+        yield AuditRecord(at=datetime.min.replace(tzinfo=UTC), actor="ops", action="", target="")
+
+
 class FakeLog:
     """The stream `convive.log` of the modelled broker."""
 
@@ -92,7 +101,7 @@ class Request:
         self.cookies: dict[str, str] = {}
         self.path = "/"
         self._body = body.encode()
-        self._kept: dict[Any, Any] = {DECLARED_BODY: declared, CALLER: Caller("ops", None)}
+        self._kept: dict[Any, Any] = {DECLARED_BODY: declared, CALLER: Caller("ops", None, "admin")}
 
     async def read(self) -> bytes:
         return self._body
@@ -166,7 +175,7 @@ class InvitationProcess:
             )
         finally:
             handlers.PageRenderer = renderer
-        ops = OpsApi(store, policy=POLICY, now=now, due_changed=due.wake)
+        ops = OpsApi(store, cast("Auditing", Unaudited()), policy=POLICY, now=now, due_changed=due.wake)
         self._handlers: dict[str, Any] = {
             "open": pages._open,
             "password": pages._password,

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any, cast
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from convive_contracts.events import CabinetState, DossierState
-from convive_kit.group_commit import DuplicateKey, GroupCommit, VersionConflict
-from convive_kit.mongo import Client, Database, Driver, close_client, open_client
-from convive_kit.outbox import OutboxEntry
+from convive_kit.group_commit import DuplicateKey, VersionConflict
+from convive_kit.mongo import close_client, open_client
 from invitation.lifecycle.invitation import Change, Invitation, Invitee, Lease, Step, Told
 from invitation.lifecycle.states import State
 from invitation.store.documents import KEPT_STEPS, from_document, to_document, to_update
-from invitation.store.memory import MemoryStore
-from invitation.store.mongo import INVITATIONS, MongoStore, create_indexes
-from invitation.store.protocol import Contended, Filter, Store, decide_and_save, decide_or_begin
+from invitation.store.mongo import INVITATIONS, create_indexes
+from invitation.store.protocol import Contended, Store, decide_and_save, decide_or_begin
 from tests.real_parts import finished
+from tests.store.stores import Made, a_new, explain, mongo_store
 from tests.unit.lifecycle.making import (
     NOW,
     POLICY,
@@ -37,72 +34,6 @@ from tests.unit.lifecycle.making import (
     later,
     told,
 )
-
-
-@dataclass
-class Made:
-    """A store under test with what it announced, and its database where it has one."""
-
-    store: Store
-    announced: list[tuple[str, Sequence[OutboxEntry]]]
-    database: Database | None = None
-
-    async def put(self, *invitations: Invitation) -> None:
-        """Have these invitations stored as they are."""
-        for invitation in invitations:
-            await self.store.save(Change(None, invitation, (), ()))
-
-
-def mongo_store(client: Client, name: str) -> Made:
-    announced: list[tuple[str, Sequence[OutboxEntry]]] = []
-    database = client[name]
-    store = MongoStore(database, GroupCommit(database[INVITATIONS]), lambda id, what: announced.append((id, what)))
-    return Made(store, announced, database)
-
-
-@pytest.fixture(
-    params=[
-        "memory",
-        pytest.param("motor", marks=pytest.mark.database),
-        pytest.param("pymongo", marks=pytest.mark.database),
-    ]
-)
-def place(request: pytest.FixtureRequest) -> tuple[Driver, str, str] | None:
-    """The driver, address and database to test on; None for memory, which needs no server."""
-    if request.param == "memory":
-        return None
-    return request.param, request.getfixturevalue("mongo_url"), request.getfixturevalue("database")
-
-
-@pytest.fixture
-async def made(place: tuple[Driver, str, str] | None) -> AsyncGenerator[Made]:
-    if place is None:
-        announced: list[tuple[str, Sequence[OutboxEntry]]] = []
-        yield Made(MemoryStore(lambda id, what: announced.append((id, what))), announced)
-        return
-    driver, url, name = place
-    client = open_client(url, driver=driver)
-    mongo = mongo_store(client, name)
-    assert mongo.database is not None
-    await create_indexes(mongo.database)
-    yield mongo
-    await close_client(client)
-
-
-@pytest.fixture
-async def mongo(mongo_url: str, database: str) -> AsyncGenerator[Made]:
-    client = open_client(mongo_url)
-    made = mongo_store(client, database)
-    await create_indexes(client[database])
-    yield made
-    await close_client(client)
-
-
-def a_new(id: str | None = None, channel: Any = "email", **who: str) -> Change:
-    """The change that makes an invitation."""
-    change = a_blank(id).created(an_invitee(**who), channel, told(), an_event(), POLICY)
-    assert change is not None
-    return change
 
 
 async def there(made: Made, id: str) -> Invitation:
@@ -381,132 +312,6 @@ async def test_only_the_channels_asked_for_are_due_and_sorted_over_all_of_them(m
     assert await made.store.due(NOW, 10, []) == []
 
 
-# --- lists -------------------------------------------------------------------------------------------------------
-
-CABINETS = [str(UUID(int=number)) for number in (1, 2)]
-DOSSIERS = [str(UUID(int=number)) for number in (3, 4, 5)]
-
-
-def some_invitations() -> list[Invitation]:
-    """Two of each state with everything about them varied, three at a time of the same moment."""
-    invitations: list[Invitation] = []
-    for number, state in enumerate([*State, *State]):
-        invitations.append(
-            replace(
-                an_invitation(state),
-                id=str(uuid4()),
-                created_at=NOW + timedelta(minutes=number // 3),
-                updated_at=NOW + timedelta(hours=number),
-                channel=["email", "sms", "none"][number % 3],
-                reason=["451 later", "550 no such user", None][number % 3],
-                invitee=an_invitee(
-                    member_id=str(UUID(int=100 + number % 5)),
-                    email=f"p{number % 4}@example.com",
-                    cabinet_id=CABINETS[number % 2],
-                    dossier_id=DOSSIERS[number % 3],
-                ),
-            )
-        )
-    return invitations
-
-
-FILTERS = [
-    Filter(),
-    Filter(states=[State.SENT]),
-    Filter(states=[State.SENT, State.FAILED]),
-    Filter(channels=["sms"]),
-    Filter(channels=["sms", "none"]),
-    Filter(cabinet_ids=[CABINETS[0]]),
-    Filter(cabinet_ids=CABINETS),
-    Filter(dossier_ids=[DOSSIERS[1]]),
-    Filter(dossier_ids=DOSSIERS[:2]),
-    Filter(member_ids=[str(UUID(int=101))]),
-    Filter(member_ids=[str(UUID(int=101)), str(UUID(int=102))]),
-    Filter(email_keys=["p1@example.com"]),
-    Filter(email_keys=["p1@example.com", "p2@example.com"]),
-    Filter(errors=["550 no such user"]),
-    Filter(created_after=NOW + timedelta(minutes=2)),
-    Filter(created_before=NOW + timedelta(minutes=2)),
-    Filter(created_after=NOW + timedelta(minutes=1), created_before=NOW + timedelta(minutes=4)),
-    Filter(stuck_since=NOW + timedelta(hours=6)),
-    Filter(stuck_since=NOW + timedelta(hours=16), states=[State.SENT, State.ACTIVE]),
-    Filter(stuck_since=NOW + timedelta(hours=16), states=[State.ACTIVE, State.REVOKED]),
-    Filter(states=[State.SENT, State.OPENED], cabinet_ids=[CABINETS[0]], channels=["email"]),
-    Filter(member_ids=[str(UUID(int=999))]),
-]
-
-
-def expected(which: Filter, invitations: list[Invitation]) -> list[str]:
-    """What a list must show, said once more in the plainest way."""
-
-    def shows(i: Invitation) -> bool:
-        who = i.invitee
-        assert who is not None
-        final = i.state in (State.ACTIVE, State.REVOKED, State.DECLINED)
-        return (
-            (not which.states or i.state in which.states)
-            and (not which.channels or i.channel in which.channels)
-            and (not which.cabinet_ids or who.cabinet_id in which.cabinet_ids)
-            and (not which.dossier_ids or who.dossier_id in which.dossier_ids)
-            and (not which.member_ids or who.member_id in which.member_ids)
-            and (not which.email_keys or who.email_key in which.email_keys)
-            and (not which.errors or i.reason in which.errors)
-            and (which.created_after is None or i.created_at >= which.created_after)
-            and (which.created_before is None or i.created_at < which.created_before)
-            and (which.stuck_since is None or (i.updated_at < which.stuck_since and not final))
-        )
-
-    shown = [i for i in invitations if shows(i)]
-    return [i.id for i in sorted(shown, key=lambda i: (i.created_at, i.id))]
-
-
-async def all_pages(store: Store, which: Filter, *, limit: int, newest_first: bool) -> list[str]:
-    ids: list[str] = []
-    after = None
-    while True:
-        page = await store.find(which, limit=limit, after=after, newest_first=newest_first)
-        assert len(page.items) <= limit
-        ids += [i.id for i in page.items]
-        after = page.after
-        if after is None:
-            return ids
-
-
-async def test_every_filter_shows_what_it_says_page_by_page_without_gaps_or_repeats(made: Made) -> None:
-    invitations = some_invitations()
-    await made.put(*invitations)
-
-    for which in FILTERS:
-        oldest_first = expected(which, invitations)
-        for limit in (1, 4, 100):
-            assert await all_pages(made.store, which, limit=limit, newest_first=False) == oldest_first, which
-            assert await all_pages(made.store, which, limit=limit, newest_first=True) == oldest_first[::-1], which
-
-
-async def test_an_invitation_made_while_somebody_turns_pages_shifts_nothing(made: Made) -> None:
-    invitations = some_invitations()
-    await made.put(*invitations)
-    page = await made.store.find(Filter(), limit=5)
-
-    await made.put(replace(a_new().after, created_at=later(days=1)))
-
-    assert page.after is not None
-    second = await made.store.find(Filter(), limit=100, after=page.after)
-    seen = [i.id for i in (*page.items, *second.items)]
-    assert seen == expected(Filter(), invitations)[::-1]
-
-
-async def test_what_was_never_announced_is_not_listed(made: Made) -> None:
-    tombstone = a_blank().was_removed(told(), an_event())
-    held = a_blank().details_changed(an_invitee(), told(), an_event(), POLICY)
-    assert tombstone is not None
-    assert held is not None
-    await made.store.save(tombstone)
-    await made.store.save(held)
-
-    assert (await made.store.find(Filter(), limit=10)).items == []
-
-
 # --- names -------------------------------------------------------------------------------------------------------
 
 
@@ -601,60 +406,6 @@ async def test_whoever_loses_race_after_race_is_told_to_come_back(made: Made) ->
 
 
 # --- what the database does for it -------------------------------------------------------------------------------
-
-
-async def explain(made: Made, run: Any, collection: str = INVITATIONS) -> str:
-    """The plan the database chose for the one query that `run` makes."""
-    assert made.database is not None
-    await made.database.command("profile", 2)
-    await run()
-    await made.database.command("profile", 0)
-    namespace = f"{made.database.name}.{collection}"
-    profiled = await made.database["system.profile"].find({"ns": namespace, "op": "query"}).to_list(10)
-    await made.database["system.profile"].drop()
-    assert len(profiled) == 1
-    in_memory = profiled[0].get("hasSortStage", False) and profiled[0]["keysExamined"] > 0
-    assert not in_memory, profiled[0]["planSummary"]
-    return profiled[0]["planSummary"]
-
-
-@pytest.fixture
-async def crowded(mongo: Made) -> Made:
-    """A thousand invitations."""
-    assert mongo.database is not None
-    await mongo.database[INVITATIONS].insert_many(
-        [
-            to_document(Change(None, replace(i, id=str(uuid4()), due_at=NOW), (), ()), [])
-            for i in some_invitations() * 55
-        ]
-    )
-    return mongo
-
-
-@pytest.mark.database
-async def test_no_list_reads_everything_or_sorts_in_memory(crowded: Made) -> None:
-    for which in FILTERS:
-        for newest_first in (True, False):
-            plan = await explain(crowded, partial(crowded.store.find, which, limit=20, newest_first=newest_first))
-            assert "IXSCAN" in plan, which
-            assert "COLLSCAN" not in plan, which
-
-
-@pytest.mark.database
-async def test_finding_one_member_reads_no_others(crowded: Made) -> None:
-    assert crowded.database is not None
-    for which in (Filter(member_ids=[str(UUID(int=101))]), Filter(email_keys=["p1@example.com"])):
-        plan = await explain(crowded, partial(crowded.store.find, which, limit=20))
-        assert "member." in plan
-
-
-@pytest.mark.database
-async def test_a_later_page_reads_an_index_from_where_it_goes_on(crowded: Made) -> None:
-    first = await crowded.store.find(Filter(), limit=20)
-
-    plan = await explain(crowded, lambda: crowded.store.find(Filter(), limit=20, after=first.after))
-
-    assert plan == "IXSCAN { created_at: -1, _id: -1 }"
 
 
 @pytest.mark.database

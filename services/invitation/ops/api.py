@@ -12,9 +12,11 @@ from convive_kit.addresses import BadEmail, email_key, normalise_email
 from convive_kit.cursors import decode_cursor, encode_cursor
 from convive_kit.http import ListOf, Problem, invalid, json_body, not_found, parse_query
 from convive_kit.routes import Route
+from convive_kit.text import search_key
 from invitation.lifecycle.invitation import Cause, Change, Invitation
 from invitation.lifecycle.schedule import Policy
 from invitation.lifecycle.states import Trigger, counts
+from invitation.ops.auditing import Auditing, standing
 from invitation.ops.callers import CALLER
 from invitation.ops.views import (
     Extend,
@@ -30,21 +32,30 @@ from invitation.ops.views import (
 )
 from invitation.store.protocol import Filter, Store, decide_and_save
 
+_ACTIONS = {Trigger.RESEND: "resend", Trigger.REVOKED: "revoke", Trigger.EXTENDED: "extend"}
+
 
 class OpsApi:
     """See CONTRACT's table in `docs/operations.md`."""
 
     def __init__(
-        self, store: Store, *, policy: Policy, now: Callable[[], datetime], due_changed: Callable[[], None]
+        self,
+        store: Store,
+        auditing: Auditing,
+        *,
+        policy: Policy,
+        now: Callable[[], datetime],
+        due_changed: Callable[[], None],
     ) -> None:
         self._store = store
+        self._auditing = auditing
         self._policy = policy
         self._now = now
         self._due_changed = due_changed
 
     def routes(self) -> list[Route]:
         """The calls under `/v1`."""
-        who = "ops_or_cabinet"
+        looks, acts = "ops_reader_or_cabinet", "ops_writer_or_cabinet"
         one = "/v1/invitations/{id}"
         actions = (
             ("resend", self._resend, "Send a new link", Resend),
@@ -59,7 +70,7 @@ class OpsApi:
                 "Invitations, newest first",
                 query=InvitationQuery,
                 response=ListOf[InvitationView],
-                auth=who,
+                auth=looks,
             ),
             Route(
                 "GET",
@@ -67,7 +78,7 @@ class OpsApi:
                 self._detail,
                 "One invitation with its history",
                 response=InvitationDetail,
-                auth=who,
+                auth=looks,
                 problems=(404,),
             ),
             *(
@@ -79,7 +90,7 @@ class OpsApi:
                     body,
                     response=InvitationView,
                     status=202,
-                    auth=who,
+                    auth=acts,
                     problems=(404, 409),
                 )
                 for action, handler, summary, body in actions
@@ -107,6 +118,7 @@ class OpsApi:
             created_after=query.created_after,
             created_before=query.created_before,
             stuck_since=self._now() - query.stuck_for if query.stuck_for else None,
+            begins=search_key(query.q or ""),
         )
         after = None
         if query.cursor is not None:
@@ -133,12 +145,17 @@ class OpsApi:
         if body.channel == "sms" and (invitation.invitee is None or invitation.invitee.phone is None):
             raise invalid("channel", "This member has no phone number: give one first, or use email.")
         cause = self._cause(request, body.reason)
-        return await self._act(invitation, Trigger.RESEND, lambda i: i.resent(body.channel, cause, self._policy))
+        return await self._act(
+            request, invitation, Trigger.RESEND, lambda i: i.resent(body.channel, cause, self._policy), body.reason
+        )
 
     async def _revoke(self, request: web.Request) -> BaseModel:
         body = await json_body(request, Revoke)
+        invitation = await self._theirs(request)
         cause = self._cause(request, body.reason)
-        return await self._act(await self._theirs(request), Trigger.REVOKED, lambda i: i.revoked("requested", cause))
+        return await self._act(
+            request, invitation, Trigger.REVOKED, lambda i: i.revoked("requested", cause), body.reason
+        )
 
     async def _extend(self, request: web.Request) -> BaseModel:
         body = await json_body(request, Extend)
@@ -146,12 +163,18 @@ class OpsApi:
             raise invalid("until", wrong)
         invitation = await self._theirs(request)
         cause = self._cause(request, None)
-        return await self._act(invitation, Trigger.EXTENDED, lambda i: i.extended(body.until, cause))
+        return await self._act(request, invitation, Trigger.EXTENDED, lambda i: i.extended(body.until, cause))
 
     async def _act(
-        self, invitation: Invitation, trigger: Trigger, decide: Callable[[Invitation], Change | None]
+        self,
+        request: web.Request,
+        invitation: Invitation,
+        trigger: Trigger,
+        decide: Callable[[Invitation], Change | None],
+        reason: str | None = None,
     ) -> InvitationView:
         def decide_if_it_counts(current: Invitation) -> Change | None:
+            record.before = standing(current)
             # Whoever was added without an invitation has no link to extend.
             if not counts(trigger, current.state) or (trigger is Trigger.EXTENDED and current.link_sequence == 0):
                 raise Problem(
@@ -162,9 +185,13 @@ class OpsApi:
                 )
             return decide(current)
 
-        change = await decide_and_save(self._store, invitation.id, decide_if_it_counts)
+        action = f"invitation.{_ACTIONS[trigger]}"
+        async with self._auditing.witness(request, action, f"invitation:{invitation.id}", reason) as record:
+            change = await decide_and_save(self._store, invitation.id, decide_if_it_counts)
+            after = change.after if change else invitation
+            record.after = standing(after)
         self._due_changed()
-        return view_of(change.after if change else invitation)
+        return view_of(after)
 
     async def _theirs(self, request: web.Request) -> Invitation:
         """The invitation of the path, if the caller may see it; other firms' answer 404 like unknown ones."""

@@ -14,6 +14,7 @@ from convive_kit.cursors import decode_cursor, encode_cursor
 from convive_kit.event_log import EventLog
 from convive_kit.http import Body, ListOf, ListQuery, Timestamp, json_body, not_found, parse_query
 from convive_kit.routes import Route
+from invitation.ops.auditing import Auditing
 from invitation.ops.callers import CALLER
 from invitation.ops.filters import ReplayFilter
 from invitation.store.protocol import Store
@@ -63,6 +64,7 @@ class ReplayApi:
         replays: Replays,
         event_log: EventLog,
         store: Store,
+        auditing: Auditing,
         *,
         now: Callable[[], datetime],
         begun: Callable[[], None],
@@ -71,6 +73,7 @@ class ReplayApi:
         self._replays = replays
         self._log = event_log
         self._store = store
+        self._auditing = auditing
         self._now = now
         self._begun = begun
 
@@ -79,12 +82,13 @@ class ReplayApi:
         one = "/v1/replays/{id}"
         return [
             Route("POST", "/v1/replays", self._begin, "Handle recorded events again", body=NewReplay, response=Begun,
-                  status=202, auth="ops", problems=(503,)),
+                  status=202, auth="ops_writer", problems=(503,)),
             Route("GET", "/v1/replays", self._list, "Replays, newest first", query=ListQuery,
-                  response=ListOf[ReplayView], auth="ops"),
-            Route("GET", one, self._read, "How far it has come", response=ReplayView, auth="ops", problems=(404,)),
+                  response=ListOf[ReplayView], auth="ops_reader"),
+            Route("GET", one, self._read, "How far it has come", response=ReplayView, auth="ops_reader",
+                  problems=(404,)),
             Route("POST", f"{one}/abort", self._abort, "Stop it; what is done stays done", response=ReplayView,
-                  status=202, auth="ops", problems=(404,)),
+                  status=202, auth="ops_writer", problems=(404,)),
         ]  # fmt: skip
 
     async def _begin(self, request: web.Request) -> BaseModel:
@@ -105,7 +109,9 @@ class ReplayApi:
             rebuild=from_log and await self._store.is_empty(),
             last_offset=await self._log.last_offset() if from_log else None,
         )
-        await self._replays.begin(replay)
+        async with self._auditing.witness(request, "replay.start", f"replay:{replay.id}", wanted.reason) as record:
+            record.after = {"from": wanted.from_, "filter": dict(replay.filter), "dry_run": wanted.dry_run}
+            await self._replays.begin(replay)
         self._begun()
         return Begun(id=replay.id)
 
@@ -130,9 +136,12 @@ class ReplayApi:
         return _view(replay)
 
     async def _abort(self, request: web.Request) -> BaseModel:
-        replay = await self._replays.abort(request.match_info["id"], self._now())
-        if replay is None:
-            raise not_found("replay")
+        id = request.match_info["id"]
+        async with self._auditing.witness(request, "replay.abort", f"replay:{id}") as record:
+            replay = await self._replays.abort(id, self._now())
+            if replay is None:
+                raise not_found("replay")
+            record.after = {"status": replay.status, "matched": replay.matched, "done": replay.done}
         return _view(replay)
 
 

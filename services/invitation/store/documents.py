@@ -11,11 +11,12 @@ from convive_kit.outbox import OutboxEntry
 from invitation.lifecycle.facts import announcements
 from invitation.lifecycle.invitation import Change, Invitation, Invitee, Lease, Step, Told
 from invitation.lifecycle.states import State
+from invitation.store.search import beginnings, phrases
 
 KEPT_STEPS = 300
 """A history longer than any honest life; what floods it pushes the oldest steps out."""
 
-WITHOUT_HISTORY = {"history": 0, "outbox": 0, "writes": 0}
+WITHOUT_HISTORY = {"history": 0, "outbox": 0, "writes": 0, "phrases": 0, "beginnings": 0}
 
 _MEMBER = (
     "first_name",
@@ -67,6 +68,7 @@ def to_document(change: Change, outbox: list[OutboxEntry]) -> Document:
         "source": after.source,
         "created_at": after.created_at,
         **_fields(after),
+        **_searched(after.invitee),
         "history": [_step(step) for step in change.steps],
         "outbox": outbox,
     }
@@ -76,6 +78,8 @@ def to_update(change: Change, outbox: list[OutboxEntry]) -> dict[str, Any]:
     """The update that carries a change out."""
     before = cast("Invitation", change.before)
     old, new = _fields(before), _fields(change.after)
+    if change.after.invitee != before.invitee:
+        new.update(_searched(change.after.invitee))
     update: dict[str, Any] = {"$set": {name: value for name, value in new.items() if old.get(name) != value}}
     if gone := {name: "" for name in old if name not in new}:
         update["$unset"] = gone
@@ -148,6 +152,13 @@ def _fields(invitation: Invitation) -> Document:
         if invitee.invited_by is not None:
             fields["invited_by"] = invitee.invited_by
     return fields
+
+
+def _searched(invitee: Invitee | None) -> Document:
+    if invitee is None:
+        return {}
+    searched = phrases(invitee)
+    return {"phrases": searched, "beginnings": beginnings(searched)}
 
 
 def _told(fields: Mapping[str, Any] | None) -> Told | None:

@@ -14,6 +14,7 @@ from invitation.lifecycle.invitation import Change, Invitation, Invitee, Step
 from invitation.lifecycle.states import FINAL
 from invitation.store.documents import KEPT_STEPS, entries, key_of
 from invitation.store.protocol import Filter, Names, Page
+from invitation.store.search import phrases
 
 Announce = Callable[[str, Sequence[OutboxEntry]], None]
 
@@ -110,5 +111,6 @@ def _shows(which: Filter, invitation: Invitation) -> bool:
         all(not values or value in values for values, value in wanted)
         and (which.created_after is None or invitation.created_at >= which.created_after)
         and (which.created_before is None or invitation.created_at < which.created_before)
+        and (not which.begins or any(phrase.startswith(which.begins) for phrase in phrases(invitee)))
         and (which.stuck_since is None or (invitation.updated_at < which.stuck_since and invitation.state not in FINAL))
     )

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 import structlog
-from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo import ASCENDING, IndexModel
 from pymongo.errors import DuplicateKeyError
 
 from convive_contracts.events import CabinetState, DossierState
@@ -17,7 +17,7 @@ from convive_kit.group_commit import GroupCommit, GroupRead
 from convive_kit.mongo import Database, Document, database_call
 from convive_kit.outbox import OUTBOX_INDEX, OutboxEntry
 from invitation.lifecycle.invitation import Change, Invitation, Invitee, Step
-from invitation.lifecycle.states import FINAL, State
+from invitation.store.audit import AUDIT, AUDIT_INDEXES
 from invitation.store.documents import (
     WITHOUT_HISTORY,
     entries,
@@ -29,6 +29,8 @@ from invitation.store.documents import (
 )
 from invitation.store.protocol import Filter, Names, Page
 from invitation.store.replays import REPLAY_INDEXES, REPLAYS
+from invitation.store.tokens import TOKEN_INDEXES, TOKENS
+from invitation.store.walk import LIST_INDEXES, Key, Walk
 
 INVITATIONS = "invitations"
 PARKED = "parked"
@@ -40,21 +42,16 @@ _MOST_NAMES = 10_000
 Announce = Callable[[str, Sequence[OutboxEntry]], None]
 
 
-def _by_creation(*fields: str) -> list[tuple[str, int]]:
-    return [*((name, ASCENDING) for name in fields), ("created_at", DESCENDING), ("_id", DESCENDING)]
-
-
 INDEXES = (
     IndexModel(["channel", "due_at"], name="due", partialFilterExpression={"due_at": {"$exists": True}}),
     OUTBOX_INDEX,
-    IndexModel(_by_creation(), name="list"),
-    IndexModel(_by_creation("state"), name="list_state"),
-    IndexModel(_by_creation("cabinet.id"), name="list_cabinet"),
-    IndexModel(_by_creation("dossier.id"), name="list_dossier"),
     IndexModel("disarmed", name="disarmed", partialFilterExpression={"disarmed": True}),
-    IndexModel(_by_creation("member.id"), name="list_member"),
-    IndexModel(_by_creation("member.email_key"), name="list_email"),
+    *LIST_INDEXES,
 )
+LOOKED_AT = 2000
+"""Invitations looked at in one go for those that fit the rest of a filter."""
+PATIENCE = 0.025
+"""Seconds after which a list shows what it has found so far."""
 
 
 async def create_indexes(database: Database) -> None:
@@ -62,6 +59,8 @@ async def create_indexes(database: Database) -> None:
     async with database_call(60):
         await database[INVITATIONS].create_indexes(list(INDEXES))
         await database[REPLAYS].create_indexes(list(REPLAY_INDEXES))
+        await database[TOKENS].create_indexes(list(TOKEN_INDEXES))
+        await database[AUDIT].create_indexes(list(AUDIT_INDEXES))
 
 
 class MongoStore:
@@ -148,23 +147,29 @@ class MongoStore:
     async def find(
         self, which: Filter, *, limit: int, after: tuple[datetime, str] | None = None, newest_first: bool = True
     ) -> Page:
-        direction, beyond = (DESCENDING, "$lt") if newest_first else (ASCENDING, "$gt")
-        query = _query(which)
-        if after is not None:
-            moment, id = after
-            # The first bound is what the index can use, the second what the key says.
-            bound = {f"{beyond}e": moment}
-            query["$and"] = [
-                {"created_at": bound},
-                {"$or": [{"created_at": {beyond: moment}}, {"_id": {beyond: id}}]},
-            ]
-        order = [("created_at", direction), ("_id", direction)]
-        found = self._invitations.find(query, WITHOUT_HISTORY).sort(order).limit(limit + 1)
+        walk = Walk.through(which, newest_first=newest_first)
+        began, items = time.monotonic(), list[Invitation]()
+        while True:
+            # With nothing else to hold, each one that the index leads to is shown, and no edge is needed.
+            edge = await self._edge(walk, after) if walk.rest else None
+            wanted = {**walk.between(after, edge), **walk.rest}
+            found = self._invitations.find(wanted, WITHOUT_HISTORY, hint=walk.index).sort(walk.order)
+            async with database_call():
+                items += [from_document(document) async for document in found.limit(limit + 1 - len(items))]
+            if len(items) > limit:
+                items = items[:limit]
+                return Page(items, key_of(items[-1]))
+            if edge is None or time.monotonic() - began > PATIENCE:
+                return Page(items, edge)
+            after = edge
+
+    async def _edge(self, walk: Walk, after: Key | None) -> Key | None:
+        """The last one to look at in one go, or None when all that is left can be."""
+        key = {"created_at": 1, "_id": 1}
+        found = self._invitations.find(walk.between(after, None), key, hint=walk.index).sort(walk.order)
         async with database_call():
-            items = [from_document(document) async for document in found]
-        more = len(items) > limit
-        items = items[:limit]
-        return Page(items, key_of(items[-1]) if more else None)
+            edge = [(document["created_at"], document["_id"]) async for document in found.skip(LOOKED_AT - 1).limit(1)]
+        return edge[0] if edge else None
 
     async def disarmed(self, limit: int) -> Sequence[str]:
         found = self._invitations.find({"disarmed": True}, {"_id": 1}).limit(limit)
@@ -174,34 +179,6 @@ class MongoStore:
     async def is_empty(self) -> bool:
         async with database_call():
             return await self._invitations.find_one({}, {"_id": 1}) is None
-
-
-def _query(which: Filter) -> Document:
-    query: Document = {"announced": True}
-    wanted = (
-        ("state", [state.value for state in which.states]),
-        ("channel", which.channels),
-        ("cabinet.id", which.cabinet_ids),
-        ("dossier.id", which.dossier_ids),
-        ("member.id", which.member_ids),
-        ("member.email_key", which.email_keys),
-        ("reason", which.errors),
-    )
-    for name, values in wanted:
-        if values:
-            query[name] = values[0] if len(values) == 1 else {"$in": list(values)}
-    created: Document = {}
-    if which.created_after is not None:
-        created["$gte"] = which.created_after
-    if which.created_before is not None:
-        created["$lt"] = which.created_before
-    if created:
-        query["created_at"] = created
-    if which.stuck_since is not None:
-        query["updated_at"] = {"$lt": which.stuck_since}
-        # Each state by name: the index of a state is in order, a range over states would be sorted in memory.
-        query["state"] = {"$in": [state.value for state in which.states or State if state not in FINAL]}
-    return query
 
 
 async def _answer(asked: asyncio.Future[Document | None]) -> Document | None:

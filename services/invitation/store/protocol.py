@@ -27,7 +27,8 @@ class Contended(Retry):
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which invitations a list shows. Values of one field mean OR, fields mean AND."""
+    """Which invitations a list shows. Values of one field mean OR, fields mean AND. `begins`: how a name or the address
+    begins, folded by `search_key`."""
 
     states: Sequence[State] = ()
     channels: Sequence[str] = ()
@@ -39,11 +40,13 @@ class Filter:
     created_after: datetime | None = None
     created_before: datetime | None = None
     stuck_since: datetime | None = None
+    begins: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A part of a list; `after` is the key to go on from, or None at the end."""
+    """A part of a list; `after` is the key to go on from, or None at the end. It may be shorter than asked for, even
+    empty, and go on: then more was looked at than one call should wait for."""
 
     items: Sequence[Invitation]
     after: tuple[datetime, str] | None

@@ -51,20 +51,24 @@ ROUTES = {
         "POST /i/{token}/accept": "anyone",
         "POST /i/{token}/renew": "anyone",
         "POST /i/{token}/decline": "anyone",
-        "GET /v1/invitations": "ops or cabinet",
-        "GET /v1/invitations/{id}": "ops or cabinet",
-        "POST /v1/invitations/{id}/resend": "ops or cabinet",
-        "POST /v1/invitations/{id}/revoke": "ops or cabinet",
-        "POST /v1/invitations/{id}/extend": "ops or cabinet",
-        "GET /v1/parked": "ops",
-        "GET /v1/parked/{id}": "ops",
-        "POST /v1/parked/{id}/replay": "ops",
-        "PUT /v1/parked/{id}": "ops",
-        "DELETE /v1/parked/{id}": "ops",
-        "POST /v1/replays": "ops",
-        "GET /v1/replays": "ops",
-        "GET /v1/replays/{id}": "ops",
-        "POST /v1/replays/{id}/abort": "ops",
+        "GET /v1/invitations": "reader or cabinet",
+        "GET /v1/invitations/{id}": "reader or cabinet",
+        "POST /v1/invitations/{id}/resend": "writer or cabinet",
+        "POST /v1/invitations/{id}/revoke": "writer or cabinet",
+        "POST /v1/invitations/{id}/extend": "writer or cabinet",
+        "GET /v1/parked": "reader",
+        "GET /v1/parked/{id}": "reader",
+        "POST /v1/parked/{id}/replay": "writer",
+        "PUT /v1/parked/{id}": "writer",
+        "DELETE /v1/parked/{id}": "writer",
+        "POST /v1/replays": "writer",
+        "GET /v1/replays": "reader",
+        "GET /v1/replays/{id}": "reader",
+        "POST /v1/replays/{id}/abort": "writer",
+        "GET /v1/audit": "reader",
+        "POST /v1/tokens": "ops admin",
+        "GET /v1/tokens": "ops admin",
+        "DELETE /v1/tokens/{id}": "ops admin",
         "GET /livez": "anyone",
         "GET /readyz": "anyone",
     },
@@ -75,8 +79,11 @@ ADMITS = {
     "cabinet": {"key", "other key"},
     "person": {"session"},
     "user": {"key", "other key", "session"},
-    "ops": {"ops token"},
-    "ops or cabinet": {"ops token", "key", "other key"},
+    "ops admin": {"ops token", "admin's token"},
+    "writer": {"ops token", "admin's token", "writer's token"},
+    "reader": {"ops token", "admin's token", "writer's token", "reader's token"},
+    "writer or cabinet": {"ops token", "admin's token", "writer's token", "key", "other key"},
+    "reader or cabinet": {"ops token", "admin's token", "writer's token", "reader's token", "key", "other key"},
 }
 
 
@@ -107,7 +114,13 @@ async def world(stack: Stack) -> World:
     stack.private.add(extra["api_key"])
     path = f"{path}/{extra['api_key'].split('_')[2]}"
     assert (await stack.directory.call("DELETE", path, token=stack.admin_token)).status in (200, 204)
+    tokens = {role: await stack.new_ops_token(role) for role in ("reader", "writer", "admin")}
+    ended = await stack.new_ops_token("admin")
+    (await stack.invitation.call("DELETE", f"/v1/tokens/{ended['id']}", token=stack.ops_token)).ok()
     callers = {
+        **{f"{role}'s token": token["token"] for role, token in tokens.items()},
+        "revoked token": ended["token"],
+        "token of nobody": f"cvo_{secrets.token_urlsafe(32)}",
         "nobody": None,
         "nonsense": "nonsense",
         "random": secrets.token_urlsafe(32),
@@ -157,6 +170,8 @@ async def test_every_route_lets_in_its_own_callers_and_nobody_else(stack: Stack)
                     "nonsense",
                     "random",
                     "revoked key",
+                    "revoked token",
+                    "token of nobody",
                     "key with another secret",
                     "key of nobody",
                 ):
@@ -181,7 +196,7 @@ async def test_ids_of_other_tenants_answer_like_ids_of_nobody(stack: Stack) -> N
     }
     for api, name in ((stack.directory, "directory"), (stack.invitation, "invitation")):
         for route, guard in ROUTES[name].items():
-            if "{id}" not in route or guard not in ("cabinet", "user", "ops or cabinet"):
+            if "{id}" not in route or guard not in ("cabinet", "user", "reader or cabinet", "writer or cabinet"):
                 continue
             method, _, path = route.partition(" ")
             if name == "invitation":

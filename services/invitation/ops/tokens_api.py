@@ -1,0 +1,96 @@
+"""`/v1/tokens`: who else may operate, and how far."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, Any
+
+from aiohttp import web
+from pydantic import BaseModel, StringConstraints
+
+from convive_kit.cursors import decode_cursor, encode_cursor
+from convive_kit.http import Body, ListOf, ListQuery, Timestamp, json_body, not_found, parse_query
+from convive_kit.routes import Route
+from invitation.ops.auditing import Auditing
+from invitation.ops.callers import CALLER
+from invitation.store.tokens import OpsToken, OpsTokens, Role
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$")]
+
+
+class NewToken(Body):
+    name: Name
+    role: Role
+
+
+class TokenView(BaseModel):
+    id: str
+    name: str
+    role: Role
+    created_at: Timestamp
+    created_by: str
+    revoked_at: Timestamp | None
+    revoked_by: str | None
+
+
+class CreatedToken(TokenView):
+    token: str
+
+
+class TokensApi:
+    """Makes, lists and revokes ops tokens."""
+
+    def __init__(
+        self, tokens: OpsTokens, auditing: Auditing, *, now: Callable[[], datetime], revoked: Callable[[], None]
+    ) -> None:
+        """`revoked` is called when a token has ended."""
+        self._tokens = tokens
+        self._auditing = auditing
+        self._now = now
+        self._revoked = revoked
+
+    def routes(self) -> list[Route]:
+        """The calls under `/v1/tokens`."""
+        return [
+            Route("POST", "/v1/tokens", self._create, "A new ops token; it is shown this once", body=NewToken,
+                  response=CreatedToken, status=201, auth="ops_admin"),
+            Route("GET", "/v1/tokens", self._list, "Ops tokens, newest first", query=ListQuery,
+                  response=ListOf[TokenView], auth="ops_admin"),
+            Route("DELETE", "/v1/tokens/{id}", self._revoke, "Revoke it", response=TokenView, auth="ops_admin",
+                  problems=(404,)),
+        ]  # fmt: skip
+
+    async def _create(self, request: web.Request) -> BaseModel:
+        wanted = await json_body(request, NewToken)
+        async with self._auditing.witness(request, "token.create", f"token:{wanted.name}") as record:
+            text, token = await self._tokens.create(wanted.name, wanted.role, request[CALLER].actor, self._now())
+            record.after = {"id": token.id, "role": token.role}
+        return CreatedToken(token=text, **_fields(token))
+
+    async def _list(self, request: web.Request) -> BaseModel:
+        query = parse_query(request, ListQuery)
+        after = None
+        if query.cursor is not None:
+            moment, id = decode_cursor(query.cursor, datetime, str)
+            after = (moment, id)
+        found = await self._tokens.list(limit=query.limit + 1, after=after)
+        shown = found[: query.limit]
+        return ListOf[TokenView](
+            items=[TokenView(**_fields(token)) for token in shown],
+            next_cursor=encode_cursor(shown[-1].created_at, shown[-1].id) if len(found) > query.limit else None,
+        )
+
+    async def _revoke(self, request: web.Request) -> BaseModel:
+        id = request.match_info["id"]
+        async with self._auditing.witness(request, "token.revoke", f"token:{id}") as record:
+            token = await self._tokens.revoke(id, request[CALLER].actor, self._now())
+            if token is None:
+                raise not_found("token")
+            record.after = {"name": token.name, "role": token.role}
+        self._revoked()
+        return TokenView(**_fields(token))
+
+
+def _fields(token: OpsToken) -> dict[str, Any]:
+    return {name: getattr(token, name) for name in TokenView.model_fields}
