@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import time
 import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,8 @@ from directory.model.refusals import FieldRefused
 
 SHORTEST, LONGEST = 12, 128
 """Characters. What makes a password good beyond its length is judged where it is chosen, with the person's names."""
+
+_LONGEST_HASH = 1.0
 
 Result = TypeVar("Result")
 
@@ -39,12 +42,17 @@ def refuse_unfit(password: str) -> None:
 class Passwords:
     """OWASP's argon2id parameters for web processes: 19 MiB, two passes, one lane, about 20 ms."""
 
-    def __init__(self, *, threads: int = 2, waiting: int = 100) -> None:
-        """`threads` bounds the memory (19 MiB each); beyond `waiting` callers `PasswordsBusy` is raised."""
+    def __init__(self, *, threads: int = 2, waiting: int = 100, patience: float = 2.0) -> None:
+        """`threads` bounds the memory (19 MiB each). Beyond `waiting` callers, or where those ahead would take longer
+        than `patience` seconds, `PasswordsBusy` is raised: callers give up after some seconds, and what is hashed for
+        somebody who has gone keeps the next one from being served in time."""
         self._hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
+        self._threads = threads
         self._waiting = 0
         self._most = waiting
+        self._patience = patience
+        self._takes = 0.02
         # Nobody's password: compared with where there is no account, so that time tells nothing.
         salt, digest = (base64.b64encode(os.urandom(size)).decode().rstrip("=") for size in (16, 32))
         self._nobody = f"$argon2id$v=19$m={19 * 1024},t=2,p=1${salt}${digest}"
@@ -72,13 +80,22 @@ class Passwords:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def _run(self, work: Callable[[], Result]) -> Result:
-        if self._waiting >= self._most:
-            raise PasswordsBusy
+        ahead = self._waiting * self._takes / self._threads
+        if self._waiting >= self._most or ahead > self._patience:
+            raise PasswordsBusy(after=max(1.0, ahead))
         self._waiting += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+            result, took = await asyncio.get_running_loop().run_in_executor(self._pool, _timed, work)
         finally:
             self._waiting -= 1
+        # A moving average; a pause of the whole process is not what a hash takes.
+        self._takes += (min(took, _LONGEST_HASH) - self._takes) / 10
+        return result
+
+
+def _timed(work: Callable[[], Result]) -> tuple[Result, float]:
+    began = time.perf_counter()
+    return work(), time.perf_counter() - began
 
 
 def _bytes(password: str) -> bytes:

@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 from uuid import uuid4
@@ -43,16 +44,21 @@ from invitation.lifecycle.links import Links
 from invitation.lifecycle.schedule import Policy
 from invitation.ops.api import OpsApi
 from invitation.ops.auditing import Auditing
+from invitation.ops.bulk import BulkApi, BulkRunner
 from invitation.ops.callers import Callers, actor_of
 from invitation.ops.directory_parked import DirectoryParked
+from invitation.ops.export import Export
 from invitation.ops.replay_api import ReplayApi
 from invitation.ops.replaying import Replayer
+from invitation.ops.statistics import Stats
 from invitation.ops.tokens_api import TokensApi
 from invitation.pages.handlers import LinkPages
 from invitation.settings import InvitationSettings
 from invitation.store.audit import Audit
+from invitation.store.bulk import Bulks
 from invitation.store.mongo import INVITATIONS, PARKED, MongoStore, create_indexes
 from invitation.store.replays import Replays
+from invitation.store.statistics import count
 from invitation.store.tokens import OpsTokens
 
 Part = Literal["web", "worker"]
@@ -124,6 +130,8 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
         now=clock.now,
         marked=lambda replay: Replayed(replay.id, replay.actor, replay.reason),
     )
+    bulks = Bulks(database, INVITATIONS)
+    bulk_runner = BulkRunner(bulks, store, owner=owner, now=clock.now, policy=policy, due_changed=due.wake)
     if works:
         parking = Parking(GroupCommit(database[PARKED]), now=clock.now, step="intake")
         for queue in CONSUMED:
@@ -155,6 +163,7 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
         )
         resources = (
             pages,
+            Export(store, auditing, now=clock.now),
             OpsApi(store, auditing, policy=policy, now=clock.now, due_changed=due.wake),
             ReplayApi(replays, event_log, store, auditing, now=clock.now, begun=replayer.wake),
             ParkedRoutes(
@@ -165,6 +174,8 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
                 by=actor_of,
                 witness=auditing.witness,
             ),
+            Stats(store, partial(count, database), now=clock.now),
+            BulkApi(bulks, auditing, now=clock.now, begun=bulk_runner.wake),
             auditing,
             TokensApi(tokens, auditing, now=clock.now, revoked=callers.forget),
         )
@@ -205,6 +216,7 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
         process.spawn("outbox", relay.run())
         process.spawn("due loop", due.run())
         process.spawn("replays", replayer.run())
+        process.spawn("bulk operations", bulk_runner.run())
     return port
 
 

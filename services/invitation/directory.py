@@ -159,10 +159,11 @@ class Directory:
             async with self._session.request(
                 method, self._url + path, headers=headers, params=query, json=body, allow_redirects=False
             ) as response:
+                wait = float(response.headers.get("Retry-After", 5))
                 if response.status != HTTPStatus.OK and response.status not in expected:
-                    raise DirectoryAway(f"The directory answered {response.status}.")
+                    raise DirectoryAway(f"The directory answered {response.status}.", after=wait)
                 answer = cast("dict[str, Any]", await response.json(content_type=None))
-                answer["wait"] = float(response.headers.get("Retry-After", 5))
+                answer["wait"] = wait
                 return response.status, answer
         except (TimeoutError, aiohttp.ClientError, ValueError) as error:
             raise DirectoryAway from error

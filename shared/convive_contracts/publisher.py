@@ -7,7 +7,8 @@ async with Publisher("amqp://…", source="/payroll") as publisher:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Self
 
@@ -34,6 +35,19 @@ async def declare_topology(channel: AbstractChannel) -> AbstractExchange:
     return exchanges[topology.EXCHANGE]
 
 
+@asynccontextmanager
+async def nobody_cancelled() -> AsyncGenerator[None]:
+    """Around a call of aio-pika: a connection that is closed under a call that waits ends it as if its task had been
+    cancelled (aiormq 7.2). Here that is a `ConnectionError`, and a cancellation only where somebody asked for one."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise ConnectionResetError("the connection was closed") from None
+
+
 def message_of(event: Event) -> aio_pika.Message:
     """The persistent structured-mode message of an event."""
     return aio_pika.Message(
@@ -48,8 +62,8 @@ def message_of(event: Event) -> aio_pika.Message:
 class Publisher:
     """Publishes events and returns once the broker has confirmed that it keeps them.
 
-    A failure (`TimeoutError`, or an error of aio-pika) means "not known to be kept": publish the same event again, with
-    the same `id`. Convive handles it once, whatever the number of copies.
+    A failure (`TimeoutError`, `ConnectionError`, or another error of aio-pika) means "not known to be kept": publish
+    the same event again, with the same `id`. Convive handles it once, whatever the number of copies.
     """
 
     def __init__(self, url: str, *, source: str, timeout: float = 10.0) -> None:
@@ -103,6 +117,6 @@ class Publisher:
             raise RuntimeError("use the publisher inside `async with`")
         key = f"{short_type}.{lane}" if lane else short_type
         # Around everything: aio-pika's own timeout starts only once there is a connection.
-        async with asyncio.timeout(self._timeout):
+        async with nobody_cancelled(), asyncio.timeout(self._timeout):
             await self._exchange.publish(message_of(event), routing_key=key, mandatory=True)
         return event

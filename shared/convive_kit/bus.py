@@ -19,7 +19,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, 
 from aio_pika.exceptions import PublishError
 
 from convive_contracts.envelope import STRUCTURED, EventError
-from convive_contracts.publisher import declare_topology
+from convive_contracts.publisher import declare_topology, nobody_cancelled
 from convive_kit.errors import Reject, Retry
 from convive_kit.unreadable import let_unreadable_messages_in
 
@@ -240,7 +240,7 @@ class Bus:
         )
         try:
             # Around everything: aio-pika's own timeout covers only the frame.
-            async with asyncio.timeout(self._publish_timeout):
+            async with nobody_cancelled(), asyncio.timeout(self._publish_timeout):
                 await exchange.publish(message, routing_key=key, mandatory=True)
         except PublishError as error:
             raise Unroutable(key) from error

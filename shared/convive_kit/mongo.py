@@ -145,9 +145,9 @@ class DatabaseClock:
             await asyncio.sleep(self._every)
 
 
-async def aggregate(collection: Collection, pipeline: list[Document]) -> list[Document]:
+async def aggregate(collection: Collection, pipeline: list[Document], **options: Any) -> list[Document]:
     """The results of an aggregation. Here the drivers differ: PyMongo's call is awaited, motor's is not."""
-    cursor = cast("Any", collection).aggregate(pipeline)
+    cursor = cast("Any", collection).aggregate(pipeline, **options)
     if isawaitable(cursor):
         cursor = await cursor
     return [document async for document in cursor]

@@ -124,7 +124,7 @@ def _responses(route: Route, references: Any) -> Json:
     if route.response:
         answer["content"] = {"application/json": {"schema": references[route.response, "serialization"]}}
     elif route.streams:
-        answer["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
+        answer["content"] = {kind: {"schema": {"type": "string"}} for kind in route.streams}
     problems = {*route.problems}
     if route.auth:
         problems |= {401}

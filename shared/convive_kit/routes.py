@@ -43,8 +43,8 @@ class Route:
     """Statuses the handler answers with beside those that follow from `auth`, `body` and `query`."""
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     """Request headers the handler reads, with what they mean."""
-    streams: bool = False
-    """Answers as long as the caller listens: no time limit."""
+    streams: Sequence[str] = ()
+    """Media types of an answer that goes on as long as the caller listens: no time limit."""
     documented: bool = True
 
 

@@ -17,9 +17,12 @@ from aio_pika.abc import AbstractConnection, AbstractExchange
 
 from convive_contracts import topology
 from convive_contracts.envelope import STRUCTURED
+from convive_contracts.publisher import nobody_cancelled
 from tests.chaos.ledger import Ledger
 
 _PATIENCE = aiohttp.ClientTimeout(total=12, connect=4)
+_LONGEST_PAUSE = 8.0
+"""Seconds: people who are told to come again do not press twice a second."""
 _CUT_OFF = (aiohttp.ClientError, OSError, TimeoutError)
 _BUS_AWAY = (OSError, TimeoutError, RuntimeError, aio_pika.exceptions.AMQPError, aiormq.exceptions.AMQPError)
 
@@ -79,14 +82,14 @@ class Web:
                         self._ledger.surprises.append(f"503 without Retry-After: {method} {_template(path)}")
                     if answer.status == 500:
                         self._ledger.surprises.append(f"500: {method} {_template(path)} {body[:200]!r}")
-                    wait = min(float(answer.headers.get("Retry-After", 0)), 2.0)
+                    wait = float(answer.headers.get("Retry-After", 0))
             except _CUT_OFF:
                 pass
             # Whoever was cut off, or told to try again, cannot know what was carried out.
             unclear = True
             self._ledger.retried += 1
             await asyncio.sleep(max(wait, pause) * self._chance.uniform(0.7, 1.3))
-            pause = min(pause * 2, 2.0)
+            pause = min(pause * 2, _LONGEST_PAUSE)
 
 
 class Publisher:
@@ -110,7 +113,7 @@ class Publisher:
             exchange = None
             try:
                 exchange = await self._connected()
-                async with asyncio.timeout(10):
+                async with nobody_cancelled(), asyncio.timeout(10):
                     await exchange.publish(message, routing_key=key, mandatory=True)
             except _BUS_AWAY:
                 self._ledger.retried += 1

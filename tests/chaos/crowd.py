@@ -28,6 +28,7 @@ class Crowd:
         self._count = count
         self.seconds = seconds
         self._stories: set[asyncio.Task[None]] = set()
+        self._ended = False
         self._residents: list[tuple[str, str]] = []
 
     @property
@@ -60,6 +61,7 @@ class Crowd:
 
     async def end(self) -> None:
         """Give up on the stories that are not over."""
+        self._ended = True
         for story in self._stories:
             story.cancel()
         await asyncio.gather(*self._stories, return_exceptions=True)
@@ -79,7 +81,10 @@ class Crowd:
         task.add_done_callback(self._told)
 
     def _told(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()):
+        if task.cancelled():
+            if not self._ended:
+                self._desk.ledger.surprises.append("a story was cancelled, and not by us")
+        elif error := task.exception():
             self._desk.ledger.surprises.append(f"a story broke off: {type(error).__name__}: {error}")
 
     # --- the stories -----------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from convive_kit.outbox import Relay
 from directory.membership import Membership
 from invitation.due import DueLoop
 from invitation.pages.render import PageRenderer
-from invitation.store import mongo, replays
+from invitation.store import mongo, runs
 from tests.crash import watching
 from tests.crash.sources import source
 
@@ -42,7 +42,7 @@ def _hasten() -> None:
         defaults: dict[str, Any] = function.__kwdefaults__ or {}
         assert defaults.keys() >= times.keys(), f"{function.__qualname__} has no {sorted(times)} any more"
         function.__kwdefaults__ = defaults | times
-    replays.LEASE = timedelta(seconds=1.5)
+    runs.LEASE = timedelta(seconds=1.5)
     mongo.NAMES_LAST = 0.0  # or it would be a matter of luck whether a page waits for them
 
 

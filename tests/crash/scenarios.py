@@ -577,7 +577,7 @@ DECLINE = click("decline", {"reason": "not_wanted"})
 REMOVE_MEMBER = firm("DELETE", "{member}", None, 204, 404)
 ARCHIVE = firm("DELETE", "{dossier}", None, 204, 404)
 RESEND, REVOKE = operate("resend", {}), operate("revoke", {"reason": "left"})
-DUE, SWEEP, REPLAY, FINISH = ("DueLoop.run",), ("Relay.run",), ("Replayer.run",), ("Membership.run",)
+DUE, SWEEP, REPLAY, FINISH = ("DueLoop.run",), ("Relay.run",), ("Runner.run",), ("Membership.run",)
 
 
 def _all() -> dict[str, Scenario]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -120,6 +121,34 @@ async def test_a_half_open_connection_is_noticed_and_replaced(amqp_url: str, qui
         await until(lambda: bus.healthy and heard.bodies)
         assert proxy.connections >= 2
         assert set(heard.bodies) == {b"while nothing gets through"}
+
+
+async def test_a_publish_that_waits_while_we_close_the_connection_is_unknown_and_not_cancelled(amqp_url: str) -> None:
+    heard = Heard()
+    async with Proxy(amqp_url) as proxy, running(proxy.url, heard, publish_timeout=60) as bus:
+        channel = await cast("Any", bus._exchange).channel.get_underlay_channel()
+        proxy.freeze()
+        publishing = [
+            asyncio.create_task(bus.publish(key=KEY, body=f"{number}".encode(), message_id=f"{number}"))
+            for number in range(5)
+        ]
+        await until(lambda: len(channel.confirmations) == 5)
+        bus._break()
+        outcomes = await asyncio.gather(*publishing, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [BusAway] * 5
+        proxy.thaw()
+        await publish_until_kept(bus, b"after")
+
+
+async def test_whoever_cancels_a_publish_sees_it_cancelled(amqp_url: str) -> None:
+    async with Proxy(amqp_url) as proxy, running(proxy.url, Heard(), publish_timeout=60) as bus:
+        proxy.freeze()
+        publishing = asyncio.create_task(bus.publish(key=KEY, body=b"x", message_id="x"))
+        await asyncio.sleep(0)
+        publishing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await publishing
+        proxy.thaw()
 
 
 async def test_connections_cut_again_and_again_lose_nothing(amqp_url: str) -> None:

@@ -26,7 +26,8 @@ from invitation.store.documents import entries, from_document
 from invitation.store.memory import MemoryStore
 from invitation.store.mongo import INVITATIONS, PARKED, MongoStore, create_indexes
 from invitation.store.protocol import Store
-from invitation.store.replays import LEASE, Replay, Replays
+from invitation.store.replays import Replay, Replays
+from invitation.store.runs import LEASE
 from tests.model.world import World
 
 Result = TypeVar("Result")
@@ -268,6 +269,9 @@ class ReplayRows:
             return True
 
         return await through(self._world, "replay", lambda: self._world.remote(act))
+
+    async def end(self, replay: Replay, owner: str, now: datetime) -> None:
+        await self.record(replay, owner, now)
 
     async def give_back(self, replay: Replay, owner: str) -> None:
         if self._leases.get(replay.id, ("",))[0] == owner:

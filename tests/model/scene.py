@@ -62,7 +62,7 @@ class Scene:
         # aio-pika's one way in, as the real bus calls it.
         self._patches = ExitStack()
         self._patches.enter_context(patch("convive_kit.bus.aio_pika.connect", self.broker.connect))
-        self._patches.enter_context(patch("invitation.ops.replaying._LOOK_EVERY", SELDOM))
+        self._patches.enter_context(patch("invitation.ops.runner._LOOK_EVERY", SELDOM))
         self._logging = structlog.get_config()
         structlog.configure(
             processors=[self._log_line], wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING)
@@ -94,7 +94,7 @@ class Scene:
         about = {name: value for name, value in line.items() if name not in ("event", "exc_info", "correlation_id")}
         if line["event"] not in (
             "bus.away",
-            "replay.paused",
+            "run.waits",
             "outbox.sweep_paused",
             "bus.consuming_paused",
         ):  # again and again

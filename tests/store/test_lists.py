@@ -11,7 +11,8 @@ import pytest
 
 from invitation.lifecycle.invitation import Invitation, Invitee
 from invitation.lifecycle.states import State
-from invitation.store import mongo
+from invitation.store import bulk, mongo, statistics
+from invitation.store.bulk import Bulks
 from invitation.store.protocol import Filter, Store
 from tests.store.stores import CABINETS, DOSSIERS, Made, a_new, explain, some_invitations
 from tests.unit.lifecycle.making import NOW, POLICY, a_blank, an_event, an_invitee, later, told
@@ -136,6 +137,28 @@ async def test_what_is_rare_is_found_piece_by_piece_without_gaps_or_repeats(
                 assert await all_pages(made.store, which, limit=limit, newest_first=True) == oldest_first[::-1], which
 
 
+async def test_a_table_holds_every_row_of_a_filter_once(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mongo, "ROWS", 3)
+    invitations = some_invitations()
+    await made.put(*invitations)
+
+    for which in FILTERS:
+        rows = [row async for piece in made.store.rows(which) for row in piece]
+        assert [row["id"] for row in rows] == expected(which, invitations)[::-1], which
+        for row in rows:
+            invitation = next(i for i in invitations if i.id == row["id"])
+            assert invitation.invitee is not None
+            shown = (row["state"], row["reason"], row["email"], row["dossier"], row["created_at"], row["expires_at"])
+            assert shown == (
+                invitation.state.value,
+                invitation.reason,
+                invitation.invitee.email,
+                invitation.invitee.dossier_name,
+                invitation.created_at,
+                invitation.expires_at,
+            )
+
+
 @pytest.mark.database
 async def test_a_page_ends_early_rather_than_look_at_everything(crowded: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mongo, "LOOKED_AT", 100)
@@ -196,6 +219,67 @@ async def test_no_list_reads_everything_or_sorts_in_memory(crowded: Made) -> Non
 
 
 @pytest.mark.database
+async def test_no_table_and_no_frozen_set_reads_everything_or_sorts_in_memory(crowded: Made) -> None:
+    assert crowded.database is not None
+    for which in FILTERS:
+
+        async def read(which: Filter = which) -> None:
+            async for _ in crowded.store.rows(which):
+                pass
+
+        plan = await explain(crowded, read)
+        assert "IXSCAN" in plan or plan == "EOF", which
+
+
+@pytest.mark.database
+async def test_counting_reads_indexes_and_no_document(crowded: Made) -> None:
+    assert crowded.database is not None
+    database = crowded.database
+    await database.command("profile", 2)
+    counted = await statistics.count(database, NOW + timedelta(minutes=30))
+    await database.command("profile", 0)
+
+    namespace = f"{database.name}.{mongo.INVITATIONS}"
+    profiled = await database["system.profile"].find({"ns": namespace, "op": "command"}).to_list(10)
+    await database["system.profile"].drop()
+    assert [query["docsExamined"] for query in profiled] == [0, 0, 0]
+    assert counted.by_state == {state.value: 110 for state in State}
+    assert sum(counted.reasons.values()) == 660
+    assert counted.per_day[-1] == (NOW.replace(hour=0, minute=0), counted.by_state)
+    assert counted.created_last_hour == 990
+
+
+@pytest.mark.database
+async def test_a_set_is_frozen_and_read_in_order(crowded: Made) -> None:
+    assert crowded.database is not None
+    bulks = Bulks(crowded.database, mongo.INVITATIONS)
+    which = Filter(states=[State.SENT])
+    listed = sorted(await all_pages(crowded.store, which, limit=200, newest_first=True))
+
+    assert await bulks.freeze("one", which) == len(listed) == 110
+    assert await bulks.freeze("two", Filter(states=[State.FAILED])) == 110
+    await crowded.database[mongo.INVITATIONS].update_many({"state": "sent"}, {"$set": {"state": "opened"}})
+
+    frozen: list[str] = []
+    while ids := await bulks.items("one", after=frozen[-1] if frozen else None, limit=50):
+        frozen += ids
+    assert frozen == listed
+    await bulks.forget("one")
+    assert await bulks.items("one", after=None, limit=10) == []
+    assert len(await bulks.items("two", after=None, limit=200)) == 110
+
+
+@pytest.mark.database
+async def test_a_set_that_is_too_large_is_refused(crowded: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert crowded.database is not None
+    monkeypatch.setattr(bulk, "MOST", 100)
+    bulks = Bulks(crowded.database, mongo.INVITATIONS)
+
+    assert await bulks.freeze("one", Filter(states=[State.SENT])) is None
+    assert await bulks.items("one", after=None, limit=10) == []
+
+
+@pytest.mark.database
 async def test_finding_one_member_reads_no_others(crowded: Made) -> None:
     assert crowded.database is not None
     for which in (Filter(member_ids=[str(UUID(int=101))]), Filter(email_keys=["p1@example.com"])):
@@ -209,4 +293,4 @@ async def test_a_later_page_reads_an_index_from_where_it_goes_on(crowded: Made) 
 
     plan = await explain(crowded, lambda: crowded.store.find(Filter(), limit=20, after=first.after))
 
-    assert plan == "IXSCAN { created_at: -1, _id: -1 }"
+    assert plan == "IXSCAN { announced: 1, created_at: -1, _id: -1 }"

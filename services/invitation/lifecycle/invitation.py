@@ -354,9 +354,11 @@ class Invitation:
         draft.fire(Trigger.REVOKED)
         return draft.done()
 
-    def extended(self, until: datetime, cause: Cause) -> Change:
+    def extended(self, until: datetime, cause: Cause) -> Change | None:
         """A later expiry, by the expiry in the document: the link itself stays the same. One that no provider had
         taken before it ran out is sent now."""
+        if self._knows(cause):
+            return None
         draft = Draft(self, cause)
         if counts(Trigger.EXTENDED, self.state):
             draft.after.expires_at = until

@@ -8,11 +8,9 @@ from datetime import datetime
 from aiohttp import web
 from pydantic import BaseModel
 
-from convive_kit.addresses import BadEmail, email_key, normalise_email
 from convive_kit.cursors import decode_cursor, encode_cursor
 from convive_kit.http import ListOf, Problem, invalid, json_body, not_found, parse_query
 from convive_kit.routes import Route
-from convive_kit.text import search_key
 from invitation.lifecycle.invitation import Cause, Change, Invitation
 from invitation.lifecycle.schedule import Policy
 from invitation.lifecycle.states import Trigger, counts
@@ -30,7 +28,7 @@ from invitation.ops.views import (
     step_view,
     view_of,
 )
-from invitation.store.protocol import Filter, Store, decide_and_save
+from invitation.store.protocol import Store, decide_and_save
 
 _ACTIONS = {Trigger.RESEND: "resend", Trigger.REVOKED: "revoke", Trigger.EXTENDED: "extend"}
 
@@ -101,25 +99,9 @@ class OpsApi:
 
     async def _list(self, request: web.Request) -> BaseModel:
         query = parse_query(request, InvitationQuery)
-        caller = request[CALLER]
-        cabinet_ids = [str(id) for id in query.cabinet_id]
-        if caller.cabinet_id is not None:
-            if cabinet_ids and caller.cabinet_id not in cabinet_ids:
-                return ListOf[InvitationView](items=[])
-            cabinet_ids = [caller.cabinet_id]
-        which = Filter(
-            states=query.state,
-            channels=query.channel,
-            cabinet_ids=cabinet_ids,
-            dossier_ids=[str(id) for id in query.dossier_id],
-            member_ids=[str(id) for id in query.member_id],
-            email_keys=[_email_key(email) for email in query.email],
-            errors=query.error,
-            created_after=query.created_after,
-            created_before=query.created_before,
-            stuck_since=self._now() - query.stuck_for if query.stuck_for else None,
-            begins=search_key(query.q or ""),
-        )
+        which = query.chosen(request[CALLER], self._now())
+        if which is None:
+            return ListOf[InvitationView](items=[])
         after = None
         if query.cursor is not None:
             moment, id = decode_cursor(query.cursor, datetime, str)
@@ -206,10 +188,3 @@ class OpsApi:
     def _cause(self, request: web.Request, reason: str | None) -> Cause:
         detail: Mapping[str, str] | None = {"reason": reason} if reason else None
         return Cause(self._now(), request[CALLER].actor, detail=detail)
-
-
-def _email_key(text: str) -> str:
-    try:
-        return email_key(normalise_email(text))
-    except BadEmail:
-        raise invalid("email", BadEmail.message()) from None

@@ -19,13 +19,14 @@ from invitation.ops.callers import CALLER
 from invitation.ops.filters import ReplayFilter
 from invitation.store.protocol import Store
 from invitation.store.replays import Replay, Replays
+from invitation.store.runs import Status
 
 
 class NewReplay(Body):
     from_: Literal["log", "parked"] = Field(alias="from")
     filter: ReplayFilter
     dry_run: bool = Field(default=False, description="Count and show a sample; handle nothing.")
-    rate: Annotated[float, Field(gt=0, le=100_000)] | None = Field(default=None, description="Messages per second.")
+    rate: Annotated[float, Field(ge=0.1, le=100_000)] | None = Field(default=None, description="Messages per second.")
     reason: Annotated[str, Field(min_length=1, max_length=500)]
 
 
@@ -44,7 +45,7 @@ class ReplayView(BaseModel):
     rate: float | None
     reason: str
     actor: str
-    status: Literal["running", "done", "aborted", "failed"]
+    status: Status
     matched: int
     done: int
     skipped: dict[str, int]

@@ -8,21 +8,20 @@ folded with sending disarmed, then what is still due is armed.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from convive_contracts.envelope import Event, EventError, parse_event
 from convive_kit.bus import Incoming
-from convive_kit.errors import Reject, Retry
+from convive_kit.errors import Reject
 from convive_kit.event_log import EventLog
 from convive_kit.group_commit import Conflict
-from convive_kit.logs import get_logger
 from convive_kit.parked import Parked, ParkedMessages
 from invitation.ops.filters import ReplayFilter
+from invitation.ops.runner import AT_ONCE, Pace, Runner
 from invitation.store.protocol import Store
 from invitation.store.replays import Replay, Replays
 
@@ -30,12 +29,7 @@ if TYPE_CHECKING:
     from invitation.intake.events import Intake, Replayed
     from invitation.intake.rebuilding import Rebuilding
 
-log = get_logger(__name__)
-
-_AT_ONCE = 200
-"""Messages handled together, so that their saves travel in groups."""
 _SAMPLE = 10
-_LOOK_EVERY = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +42,10 @@ class Recorded:
     parked: Parked | None = None
 
 
-class Replayer:
+class Replayer(Runner[Replay]):
     """Carries out replays, one at a time."""
+
+    kind = "replay"
 
     def __init__(
         self,
@@ -64,78 +60,37 @@ class Replayer:
         now: Callable[[], datetime],
         marked: Callable[[Replay], Replayed],
     ) -> None:
-        self._replays = replays
+        super().__init__(replays, owner=owner, now=now)
         self._parked = parked
         self._log = event_log
         self._store = store
         self._intake = intake
         self._rebuilding = rebuilding
-        self._owner = owner
-        self._now = now
         self._marked = marked
-        self._wake = asyncio.Event()
 
-    def wake(self) -> None:
-        """A replay was begun: look now."""
-        self._wake.set()
-
-    async def run(self) -> None:
-        """Look for replays until cancelled; an outage is waited out and the replay goes on where it was."""
-        while True:
-            try:
-                replay = await self._replays.claim(self._owner, self._now())
-                if replay is not None:
-                    await self.carry_out(replay)
-                    continue
-            except Retry as away:
-                log.warning("replay.paused", cause=away.slug)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_EVERY):
-                    await self._wake.wait()
-            self._wake.clear()
-
-    async def carry_out(self, replay: Replay) -> None:
-        """Bring a claimed replay to its end. Raises `Retry` in an outage, having given it back."""
-        log.info("replay.begun", replay=replay.id, origin=replay.origin, rebuild=replay.rebuild)
-        try:
-            if replay.rebuild and not replay.dry_run:
-                finished = await self._rebuild(replay)
-            else:
-                finished = await self._replay(replay)
-        except Retry:
-            with suppress(Retry):
-                await self._replays.give_back(replay, self._owner)
-            raise
-        except Exception as error:
-            log.exception("replay.failed", replay=replay.id)
-            replay.status, replay.error = "failed", type(error).__name__
-            finished = True
-        if finished:
-            replay.status = "failed" if replay.status == "failed" else "done"
-            await self._replays.record(replay, self._owner, self._now())
-            log.info("replay.ended", replay=replay.id, matched=replay.matched, done=replay.done, failed=replay.failed)
+    async def work(self, run: Replay) -> bool:
+        return await (self._rebuild(run) if run.rebuild and not run.dry_run else self._replay(run))
 
     # --- replaying into a system that has its state -------------------------------------------------------------------
 
     async def _replay(self, replay: Replay) -> bool:
         wanted = ReplayFilter.model_validate(dict(replay.filter))
         mark = self._marked(replay)
-        began, before = time.monotonic(), replay.matched
+        pace = Pace(replay.rate)
         async with aclosing(self._recorded(replay)) as recorded:
-            async for group in _groups(recorded, _size(replay.rate)):
+            async for group in _groups(recorded, pace.at_once):
                 matching = [one for one in group if await self._matches(wanted, one)]
                 replay.matched += len(matching)
                 if replay.dry_run:
                     replay.sample += [_shown(one) for one in matching[: _SAMPLE - len(replay.sample)]]
                 else:
                     outcomes = await asyncio.gather(*(self._again(one, mark) for one in matching))
-                    _count(replay, outcomes)
+                    replay.count(outcomes)
                 replay.position = group[-1].position
-                if not await self._replays.record(replay, self._owner, self._now()):
+                if not await self.record(replay):
                     return False
-                if replay.rate and not replay.dry_run:
-                    ahead = (replay.matched - before) / replay.rate - (time.monotonic() - began)
-                    await asyncio.sleep(max(ahead, 0))
+                if not replay.dry_run:
+                    await pace.keep(len(matching))
         return True
 
     async def _again(self, one: Recorded, mark: Replayed) -> str:
@@ -207,7 +162,7 @@ class Replayer:
             first = replay.pass_number == 1
             rebuilding.unbuildable.clear()
             async with aclosing(self._from_log(replay)) as recorded:
-                async for group in _groups(recorded, _AT_ONCE):
+                async for group in _groups(recorded, AT_ONCE):
                     matching = [one for one in group if await self._matches(wanted, one)]
                     outcomes = await rebuilding.fold(
                         [one.event for one in matching if one.event is not None], mark, again=not first
@@ -215,10 +170,10 @@ class Replayer:
                     if first:
                         replay.matched += len(matching)
                         replay.position = group[-1].position
-                        _count(replay, [outcome for outcome in outcomes if outcome != "no_user_created"])
+                        replay.count([outcome for outcome in outcomes if outcome != "no_user_created"])
                     else:
-                        _count(replay, [outcome for outcome in outcomes if outcome == "done"])
-                    if not await self._replays.record(replay, self._owner, self._now()):
+                        replay.count([outcome for outcome in outcomes if outcome == "done"])
+                    if not await self.record(replay):
                         return False
             replay.pass_number += 1
             replay.position = None
@@ -247,10 +202,6 @@ def _event(message: Incoming) -> Event | None:
         return None
 
 
-def _size(rate: float | None) -> int:
-    return _AT_ONCE if rate is None else max(1, min(_AT_ONCE, int(rate)))
-
-
 async def _groups(recorded: AsyncGenerator[Recorded], size: int) -> AsyncGenerator[list[Recorded]]:
     group: list[Recorded] = []
     async for one in recorded:
@@ -260,16 +211,6 @@ async def _groups(recorded: AsyncGenerator[Recorded], size: int) -> AsyncGenerat
             group = []
     if group:
         yield group
-
-
-def _count(replay: Replay, outcomes: list[str]) -> None:
-    for outcome in outcomes:
-        if outcome == "done":
-            replay.done += 1
-        elif outcome == "failed":
-            replay.failed += 1
-        else:
-            replay.skipped[outcome] = replay.skipped.get(outcome, 0) + 1
 
 
 def _shown(one: Recorded) -> dict[str, Any]:

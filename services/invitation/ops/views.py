@@ -4,51 +4,21 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
-from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
+from pydantic import AwareDatetime, BaseModel, Field
 
 from convive_kit.http import Body, ListQuery, Timestamp
-from convive_kit.text import search_key
 from invitation.lifecycle.invitation import Invitation, Step
 from invitation.lifecycle.states import State
+from invitation.ops.selection import Criteria
 
 
-def _positive(span: timedelta) -> timedelta:
-    if not timedelta(0) < span <= timedelta(days=3650):
-        raise ValueError("give an ISO 8601 duration such as PT1H")
-    return span
-
-
-def _searchable(text: str) -> str:
-    if not search_key(text):
-        raise ValueError("give the beginning of a name or an e-mail address")
-    return text
-
-
-_MOST = 100
-"""Values of one field: each is a walk of its own through an index."""
-
-
-class InvitationQuery(ListQuery):
-    state: list[State] = Field(default=[], max_length=_MOST, description="Repeat it for OR.")
-    channel: list[Literal["email", "sms", "none"]] = Field(default=[], max_length=_MOST)
-    cabinet_id: list[UUID] = Field(default=[], max_length=_MOST)
-    dossier_id: list[UUID] = Field(default=[], max_length=_MOST)
-    member_id: list[UUID] = Field(default=[], max_length=_MOST)
-    email: list[Annotated[str, Field(max_length=320)]] = Field(default=[], max_length=_MOST)
-    q: Annotated[str, Field(max_length=200), AfterValidator(_searchable)] | None = Field(
-        default=None, description="How a name or the e-mail address begins; case and accents do not matter."
-    )
-    error: list[Annotated[str, Field(max_length=200)]] = Field(
-        default=[], max_length=_MOST, description="The exact `reason`."
-    )
-    created_after: AwareDatetime | None = None
-    created_before: AwareDatetime | None = None
-    stuck_for: Annotated[timedelta, AfterValidator(_positive)] | None = Field(
-        default=None, description="No step for that long (ISO 8601 duration) in a state that is not final."
-    )
+class InvitationQuery(Criteria, ListQuery):
     sort: Literal["-created_at", "created_at"] = "-created_at"
+
+
+class ExportQuery(Criteria):
+    format: Literal["csv", "jsonl"] = "csv"
 
 
 class Resend(Body):

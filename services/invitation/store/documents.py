@@ -13,6 +13,32 @@ from invitation.lifecycle.invitation import Change, Invitation, Invitee, Lease, 
 from invitation.lifecycle.states import State
 from invitation.store.search import beginnings, phrases
 
+COLUMNS = {
+    "id": "_id",
+    "state": "state",
+    "reason": "reason",
+    "channel": "channel",
+    "first_name": "member.first_name",
+    "last_name": "member.last_name",
+    "email": "member.email",
+    "phone": "member.phone",
+    "role": "member.role",
+    "member_id": "member.id",
+    "dossier": "dossier.name",
+    "dossier_id": "dossier.id",
+    "cabinet": "cabinet.name",
+    "cabinet_id": "cabinet.id",
+    "source": "source",
+    "link_sequence": "link_sequence",
+    "send_sequence": "send_sequence",
+    "version": "version",
+    "created_at": "created_at",
+    "updated_at": "updated_at",
+    "expires_at": "expires_at",
+    "due_at": "due_at",
+}
+"""The columns of an exported table, and where in a document each is found."""
+
 KEPT_STEPS = 300
 """A history longer than any honest life; what floods it pushes the oldest steps out."""
 
@@ -159,6 +185,16 @@ def _searched(invitee: Invitee | None) -> Document:
         return {}
     searched = phrases(invitee)
     return {"phrases": searched, "beginnings": beginnings(searched)}
+
+
+def row_of(document: Mapping[str, Any]) -> dict[str, Any]:
+    """One line of a table, straight from the document."""
+    nothing: Mapping[str, Any] = {}
+    within = {"": document, **{place: document.get(place, nothing) for place in ("member", "dossier", "cabinet")}}
+    return {column: within[place].get(field) for column, place, field in _PLACES}
+
+
+_PLACES = [(column, place, field) for column, path in COLUMNS.items() for place, _, field in [path.rpartition(".")]]
 
 
 def _told(fields: Mapping[str, Any] | None) -> Told | None:

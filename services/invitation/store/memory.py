@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from copy import copy
 from datetime import datetime
 
@@ -12,8 +12,8 @@ from convive_kit.group_commit import DuplicateKey, VersionConflict
 from convive_kit.outbox import OutboxEntry
 from invitation.lifecycle.invitation import Change, Invitation, Invitee, Step
 from invitation.lifecycle.states import FINAL
-from invitation.store.documents import KEPT_STEPS, entries, key_of
-from invitation.store.protocol import Filter, Names, Page
+from invitation.store.documents import KEPT_STEPS, entries, key_of, row_of, to_document
+from invitation.store.protocol import Filter, Names, Page, Row
 from invitation.store.search import phrases
 
 Announce = Callable[[str, Sequence[OutboxEntry]], None]
@@ -86,6 +86,11 @@ class MemoryStore:
             found = [i for i in found if (key_of(i) < after if newest_first else key_of(i) > after)]
         items = [copy(i) for i in found[:limit]]
         return Page(items, key_of(items[-1]) if len(found) > limit else None)
+
+    async def rows(self, which: Filter) -> AsyncGenerator[Sequence[Row]]:
+        page = await self.find(which, limit=len(self._invitations))
+        if page.items:
+            yield [row_of(to_document(Change(None, invitation, (), ()), [])) for invitation in page.items]
 
     async def disarmed(self, limit: int) -> Sequence[str]:
         return [i.id for i in self._invitations.values() if i.disarmed][:limit]

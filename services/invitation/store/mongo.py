@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -18,17 +18,21 @@ from convive_kit.mongo import Database, Document, database_call
 from convive_kit.outbox import OUTBOX_INDEX, OutboxEntry
 from invitation.lifecycle.invitation import Change, Invitation, Invitee, Step
 from invitation.store.audit import AUDIT, AUDIT_INDEXES
+from invitation.store.bulk import BULK
 from invitation.store.documents import (
+    COLUMNS,
     WITHOUT_HISTORY,
     entries,
     from_document,
     key_of,
+    row_of,
     steps_of,
     to_document,
     to_update,
 )
-from invitation.store.protocol import Filter, Names, Page
-from invitation.store.replays import REPLAY_INDEXES, REPLAYS
+from invitation.store.protocol import Filter, Names, Page, Row
+from invitation.store.replays import REPLAYS
+from invitation.store.runs import RUN_INDEXES
 from invitation.store.tokens import TOKEN_INDEXES, TOKENS
 from invitation.store.walk import LIST_INDEXES, Key, Walk
 
@@ -50,6 +54,8 @@ INDEXES = (
 )
 LOOKED_AT = 2000
 """Invitations looked at in one go for those that fit the rest of a filter."""
+ROWS = 2000
+"""Rows of a table read at a time."""
 PATIENCE = 0.025
 """Seconds after which a list shows what it has found so far."""
 
@@ -58,7 +64,8 @@ async def create_indexes(database: Database) -> None:
     """Make the indexes that are missing; safe to repeat, and from several processes at once."""
     async with database_call(60):
         await database[INVITATIONS].create_indexes(list(INDEXES))
-        await database[REPLAYS].create_indexes(list(REPLAY_INDEXES))
+        for runs in (REPLAYS, BULK):
+            await database[runs].create_indexes(list(RUN_INDEXES))
         await database[TOKENS].create_indexes(list(TOKEN_INDEXES))
         await database[AUDIT].create_indexes(list(AUDIT_INDEXES))
 
@@ -151,7 +158,7 @@ class MongoStore:
         began, items = time.monotonic(), list[Invitation]()
         while True:
             # With nothing else to hold, each one that the index leads to is shown, and no edge is needed.
-            edge = await self._edge(walk, after) if walk.rest else None
+            edge = await self._edge(walk, after, LOOKED_AT) if walk.rest else None
             wanted = {**walk.between(after, edge), **walk.rest}
             found = self._invitations.find(wanted, WITHOUT_HISTORY, hint=walk.index).sort(walk.order)
             async with database_call():
@@ -163,12 +170,29 @@ class MongoStore:
                 return Page(items, edge)
             after = edge
 
-    async def _edge(self, walk: Walk, after: Key | None) -> Key | None:
+    async def rows(self, which: Filter) -> AsyncGenerator[Sequence[Row]]:
+        walk = Walk.through(which, newest_first=True)
+        columns = dict.fromkeys(COLUMNS.values(), 1)
+        after: Key | None = None
+        while True:
+            # In pieces by key, not by a cursor that would have to live as long as the reader takes.
+            edge = await self._edge(walk, after, ROWS)
+            wanted = {**walk.between(after, edge), **walk.rest}
+            found = self._invitations.find(wanted, columns, hint=walk.index).sort(walk.order)
+            async with database_call():
+                rows = [row_of(document) for document in await found.to_list(None)]
+            if rows:
+                yield rows
+            if edge is None:
+                return
+            after = edge
+
+    async def _edge(self, walk: Walk, after: Key | None, looked_at: int) -> Key | None:
         """The last one to look at in one go, or None when all that is left can be."""
         key = {"created_at": 1, "_id": 1}
         found = self._invitations.find(walk.between(after, None), key, hint=walk.index).sort(walk.order)
         async with database_call():
-            edge = [(document["created_at"], document["_id"]) async for document in found.skip(LOOKED_AT - 1).limit(1)]
+            edge = [(document["created_at"], document["_id"]) async for document in found.skip(looked_at - 1).limit(1)]
         return edge[0] if edge else None
 
     async def disarmed(self, limit: int) -> Sequence[str]:

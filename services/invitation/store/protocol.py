@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from convive_contracts.events import CabinetState, DossierState
 from convive_kit.errors import Retry
@@ -50,6 +50,10 @@ class Page:
 
     items: Sequence[Invitation]
     after: tuple[datetime, str] | None
+
+
+Row = Mapping[str, Any]
+"""An invitation as one line of a table; see `COLUMNS` in `store.documents`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,10 @@ class Store(Protocol):
 
     async def names(self, invitee: Invitee) -> Names:
         """The names as they are now; what `user.created` said is the fallback."""
+        ...
+
+    def rows(self, which: Filter) -> AsyncGenerator[Sequence[Row]]:
+        """All of a list, newest first, as flat rows and in pieces, for carrying it out of here."""
         ...
 
     async def find(

@@ -36,12 +36,13 @@ LISTED_BY = (
 
 
 def _index(*fields: str) -> IndexModel:
+    # What was never announced is in no list. The field stands in the index too, or counting would read documents.
+    fields = ("announced", *fields)
     keys = [*((name, ASCENDING) for name in fields), ("created_at", DESCENDING), ("_id", DESCENDING)]
-    # What was never announced is in no list.
-    return IndexModel(keys, name=_name(*fields), partialFilterExpression={"announced": True})
+    return IndexModel(keys, name=index_name(*fields[1:]), partialFilterExpression={"announced": True})
 
 
-def _name(*fields: str) -> str:
+def index_name(*fields: str) -> str:
     return "_".join(("listed", *fields)).replace(".", "_")
 
 
@@ -78,7 +79,7 @@ class Walk:
             created["$lt"] = min(ends)
         if created:
             walked["$and"] = [{"created_at": created}]
-        return cls(_name(*by), walked, conditions, newest_first)
+        return cls(index_name(*by), walked, conditions, newest_first)
 
     @property
     def order(self) -> list[tuple[str, int]]:

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.running import Stack
+from tests.running import Stack, until
 
 
 async def audit(stack: Stack, **query: str) -> list[dict[str, Any]]:
@@ -133,3 +133,31 @@ async def test_people_are_found_by_how_their_name_or_address_begins(stack: Stack
         assert answer.ok()["items"] == [], q
     answer = await stack.invitation.call("GET", "/v1/invitations?q=%20", token=cabinet.key)
     assert (answer.status, answer.json()["errors"][0]["field"]) == (422, "q")
+
+
+async def test_the_whole_is_seen_at_a_glance(stack: Stack) -> None:
+    async def stats() -> dict[str, Any]:
+        return (await stack.invitation.call("GET", "/v1/stats", token=stack.ops_token)).ok()
+
+    before = await stats()
+    member = await stack.new_member()
+    await stack.until_state(member, "sent")
+
+    async def counted() -> bool:
+        return (await stats())["total"] > before["total"]
+
+    await until(counted)
+    (await stack.operate(member, "revoke")).ok(202)
+
+    async def counted_again() -> bool:
+        return (await stats())["by_state"]["revoked"] > before["by_state"]["revoked"]
+
+    await until(counted_again)
+    now = await stats()
+    assert now["total"] == sum(now["by_state"].values())
+    assert now["delivery"]["accepted"] == sum(now["by_state"][s] for s in ("sent", "opened", "password_set", "active"))
+    assert now["reasons"]["requested"] >= 1
+    assert now["created_last_hour"] >= 1
+    assert len(now["per_day"]) == 30
+    assert now["per_day"][-1]["created"] == sum(now["per_day"][-1]["by_state"].values())
+    assert sum(day["created"] for day in now["per_day"]) == now["total"]

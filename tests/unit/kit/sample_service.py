@@ -146,7 +146,7 @@ ROUTES = [
     Route("GET", "/i/{token}", by_link, query=None, documented=False),
     Route("POST", "/form", form, documented=False),
     Route("GET", "/fail/{how}", fail, documented=False),
-    Route("GET", "/stream/{how}", stream, "Listen", streams=True),
+    Route("GET", "/stream/{how}", stream, "Listen", streams=("text/event-stream",)),
     Route("POST", "/drifted", drifted, body=AddGuest, documented=False),
 ]  # fmt: skip
 

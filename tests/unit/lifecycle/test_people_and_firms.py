@@ -246,6 +246,7 @@ def test_the_renewed_message_of_an_opened_link_leaves_it_opened() -> None:
 @pytest.mark.parametrize("state", ["pending", "sent", "opened"])
 def test_an_extension_keeps_the_link_and_the_state(state: str) -> None:
     change = an_invitation(State(state)).extended(later(days=30), a_cause())
+    assert change is not None
 
     assert (change.after.state, change.after.link_sequence) == (State(state), 1)
     assert change.after.link_state(1, later(days=29)) == "alive"
@@ -254,6 +255,7 @@ def test_an_extension_keeps_the_link_and_the_state(state: str) -> None:
 
 def test_an_extension_of_an_expired_link_makes_it_work_again() -> None:
     change = an_invitation(State.EXPIRED).extended(later(days=30), a_cause(later(days=15)))
+    assert change is not None
 
     assert (change.after.state, change.after.reason) == (State.SENT, None)
     assert change.after.link_state(1, later(days=16)) == "alive"
@@ -264,7 +266,7 @@ def test_an_extension_of_an_expired_link_makes_it_work_again() -> None:
 def test_there_is_no_link_to_extend_elsewhere(state: str) -> None:
     invitation = an_invitation(State(state))
 
-    after = invitation.extended(later(days=30), a_cause()).after
+    after = done(invitation.extended(later(days=30), a_cause()))
 
     assert (after.state, after.expires_at, after.due_at) == (State(state), invitation.expires_at, None)
 
@@ -313,3 +315,9 @@ def test_nobody_is_told_of_an_invitation_that_was_never_announced() -> None:
     tombstone: Invitation = changed(a_pending(), invitee=None)
 
     assert facts_of(tombstone.revoked("requested", a_cause())) == []
+
+
+def test_an_extension_counts_once_per_event() -> None:
+    once = done(an_invitation(State.SENT).extended(later(days=30), an_event(id="bulk:1")))
+
+    assert once.extended(later(days=30), an_event(id="bulk:1")) is None

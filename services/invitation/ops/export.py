@@ -1,0 +1,102 @@
+"""Carrying a list out: every invitation of a filter as CSV or JSON lines, streamed as it is read."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import json
+import re
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from io import StringIO
+from typing import Any
+
+from aiohttp import web
+
+from convive_kit.http import parse_query, rfc3339
+from convive_kit.routes import Route
+from invitation.ops.auditing import Auditing
+from invitation.ops.callers import CALLER
+from invitation.ops.views import ExportQuery
+from invitation.store.documents import COLUMNS
+from invitation.store.protocol import Row, Store
+
+_READERS_PATIENCE = 60.0
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_PHONE = re.compile(r"\+[0-9]+")
+_KINDS = {"csv": "text/csv", "jsonl": "application/jsonl"}
+
+
+class Export:
+    """See the module."""
+
+    def __init__(self, store: Store, auditing: Auditing, *, now: Callable[[], datetime]) -> None:
+        self._store = store
+        self._auditing = auditing
+        self._now = now
+
+    def routes(self) -> list[Route]:
+        """The call. It comes before `/v1/invitations/{id}`, which would take its path for an id."""
+        return [
+            Route("GET", "/v1/invitations/export", self._export, "All invitations of a filter, as a table",
+                  query=ExportQuery, auth="ops_reader_or_cabinet", streams=tuple(_KINDS.values())),
+        ]  # fmt: skip
+
+    async def _export(self, request: web.Request) -> web.StreamResponse:
+        """Newest first. An answer that is cut off ends without its last chunk: whoever reads it can tell."""
+        query = parse_query(request, ExportQuery)
+        which = query.chosen(request[CALLER], self._now())
+        lines = _csv if query.format == "csv" else _json_lines
+        async with self._auditing.witness(request, "invitations.export", "invitations") as record:
+            record.before = {"filter": query.kept()}
+            response = web.StreamResponse(
+                headers={
+                    "Content-Type": f"{_KINDS[query.format]}; charset=utf-8",
+                    "Content-Disposition": f'attachment; filename="invitations.{query.format}"',
+                    "Cache-Control": "no-store",
+                }
+            )
+            await response.prepare(request)
+            count = 0
+            await _write(response, _head() if query.format == "csv" else "")
+            if which is not None:
+                async for rows in self._store.rows(which):
+                    count += len(rows)
+                    await _write(response, lines(rows))
+            record.after = {"rows": count}
+            async with asyncio.timeout(_READERS_PATIENCE):
+                await response.write_eof()
+        return response
+
+
+async def _write(response: web.StreamResponse, text: str) -> None:
+    # A reader that takes nothing any more is not waited for for ever.
+    async with asyncio.timeout(_READERS_PATIENCE):
+        await response.write(text.encode())
+
+
+def _head() -> str:
+    return ",".join(COLUMNS) + "\r\n"
+
+
+def _csv(rows: Sequence[Row]) -> str:
+    table = StringIO()
+    csv.writer(table).writerows([[_cell(value) for value in row.values()] for row in rows])
+    return table.getvalue()
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, datetime):
+        return rfc3339(value)
+    # A spreadsheet would take it for a formula (OWASP, CSV injection). A phone number it may.
+    if isinstance(value, str) and value[:1] in _FORMULA and not _PHONE.fullmatch(value):
+        return f"'{value}"
+    return value
+
+
+def _json_lines(rows: Sequence[Row]) -> str:
+    return "".join(json.dumps(row, default=_plain, ensure_ascii=False, separators=(",", ":")) + "\n" for row in rows)
+
+
+def _plain(value: Any) -> str:
+    return rfc3339(value)

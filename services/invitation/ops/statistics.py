@@ -1,0 +1,119 @@
+"""`/v1/stats`: the whole at a glance."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from datetime import date, datetime
+
+from aiohttp import web
+from pydantic import BaseModel, Field
+
+from convive_kit.errors import Retry
+from convive_kit.http import Timestamp
+from convive_kit.logs import get_logger
+from convive_kit.routes import Route
+from invitation.lifecycle.states import WAY_IN, State
+from invitation.store.protocol import Filter, Store
+from invitation.store.statistics import Statistics
+
+log = get_logger(__name__)
+
+_FRESH = 2.0
+_SHARE = 50
+"""Counting may take a fiftieth of the time: what takes long to count is counted more seldom."""
+
+
+class OldestPending(BaseModel):
+    id: str
+    created_at: Timestamp
+
+
+class Day(BaseModel):
+    day: date
+    created: int
+    by_state: dict[State, int] = Field(description="How those created on that day stand now.")
+
+
+class Delivery(BaseModel):
+    waiting: int
+    accepted: int = Field(description="Taken by the provider, and not over since.")
+    failed: int
+
+
+class StatsView(BaseModel):
+    as_of: Timestamp = Field(description="When it was counted: more seldom the more there is to count.")
+    total: int
+    by_state: dict[State, int]
+    created_last_hour: int
+    per_day: list[Day]
+    oldest_pending: OldestPending | None = Field(description="Of those that are to be sent; none waits longer.")
+    delivery: Delivery
+    reasons: dict[str, int] = Field(description="Why they failed, expired, were revoked or declined.")
+
+
+class Stats:
+    """Counts when it is asked, not more often than is cheap, and never twice at once."""
+
+    def __init__(
+        self, store: Store, count: Callable[[datetime], Awaitable[Statistics]], *, now: Callable[[], datetime]
+    ) -> None:
+        self._store = store
+        self._count = count
+        self._now = now
+        self._last: Statistics | None = None
+        self._fresh_until = 0.0
+        self._counting: asyncio.Task[Statistics] | None = None
+
+    def routes(self) -> list[Route]:
+        """The call."""
+        return [Route("GET", "/v1/stats", self._show, "How many stand where", response=StatsView, auth="ops_reader")]
+
+    async def _show(self, _: web.Request) -> BaseModel:
+        statistics = await self.latest()
+        oldest = await self._store.find(
+            Filter(states=[State.PENDING], channels=["email", "sms"]), limit=1, newest_first=False
+        )
+        by_state = {state: statistics.by_state.get(state.value, 0) for state in State}
+        return StatsView(
+            as_of=statistics.as_of,
+            total=sum(by_state.values()),
+            by_state=by_state,
+            created_last_hour=statistics.created_last_hour,
+            per_day=[
+                Day(day=day.date(), created=sum(numbers.values()), by_state={State(s): n for s, n in numbers.items()})
+                for day, numbers in statistics.per_day
+            ],
+            oldest_pending=OldestPending(id=oldest.items[0].id, created_at=oldest.items[0].created_at)
+            if oldest.items
+            else None,
+            delivery=Delivery(
+                waiting=by_state[State.PENDING],
+                accepted=sum(by_state[s] for s in WAY_IN[1:]),
+                failed=by_state[State.FAILED],
+            ),
+            reasons=statistics.reasons,
+        )
+
+    async def latest(self) -> Statistics:
+        """The last count, and a new one begun where it is no longer fresh. Raises `DatabaseAway` where there is none
+        yet and none can be had."""
+        counting = self._counting
+        if counting is None or (counting.done() and time.monotonic() >= self._fresh_until):
+            counting = self._counting = asyncio.create_task(self._anew(), name="statistics")
+            counting.add_done_callback(_say_if_failed)
+        # Shielded, for others may wait for it too.
+        return self._last or await asyncio.shield(counting)
+
+    async def _anew(self) -> Statistics:
+        began = time.monotonic()
+        self._last = await self._count(self._now())
+        took = time.monotonic() - began
+        self._fresh_until = time.monotonic() + max(_FRESH, took * _SHARE)
+        return self._last
+
+
+def _say_if_failed(counting: asyncio.Task[Statistics]) -> None:
+    if not counting.cancelled() and isinstance(away := counting.exception(), Retry):
+        log.warning("statistics.put_off", slug=away.slug)
