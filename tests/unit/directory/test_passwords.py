@@ -1,12 +1,11 @@
 from __future__ import annotations
 
 import asyncio
-import statistics
 import threading
-import time
 
 import pytest
 from argon2 import PasswordHasher, extract_parameters
+from argon2.exceptions import VerifyMismatchError
 
 from directory import passwords as passwords_module
 from directory.model.refusals import FieldRefused
@@ -44,18 +43,31 @@ async def test_accents_may_be_composed_either_way(passwords: Passwords) -> None:
     assert await passwords.matches(kept, "mot de passe\u0301 su\u0302r")
 
 
-async def test_no_account_takes_as_long_as_a_wrong_password(passwords: Passwords) -> None:
+async def test_no_account_costs_the_same_work_as_a_wrong_password(
+    passwords: Passwords, monkeypatch: pytest.MonkeyPatch
+) -> None:
     kept = await passwords.hash("correct horse battery")
+    compared: list[str] = []
+    refusals: list[type[Exception]] = []
+    verify = PasswordHasher.verify
 
-    async def took(hash_: str | None) -> float:
-        started = time.perf_counter()
-        await passwords.matches(hash_, "wrong password here")
-        return time.perf_counter() - started
+    def watched(hasher: PasswordHasher, hashed: str, password: bytes) -> bool:
+        compared.append(hashed)
+        try:
+            return verify(hasher, hashed, password)
+        except Exception as error:
+            refusals.append(type(error))
+            raise
 
-    await took(None)
-    known = statistics.median([await took(kept) for _ in range(15)])
-    unknown = statistics.median([await took(None) for _ in range(15)])
-    assert 0.5 < unknown / known < 2
+    monkeypatch.setattr(PasswordHasher, "verify", watched)
+    assert not await passwords.matches(kept, "wrong password here")
+    assert not await passwords.matches(None, "wrong password here")
+
+    known, nobodys = compared
+    assert extract_parameters(known) == extract_parameters(nobodys)
+    assert len(known) == len(nobodys)
+    # Both were worked through to the end, and not refused for their looks.
+    assert refusals == [VerifyMismatchError, VerifyMismatchError]
 
 
 async def test_hashing_does_not_hold_up_the_loop_and_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
