@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from convive_kit.http import invalid
+from pydantic import BaseModel
+
+from convive_kit.http import ListOf, invalid
+
+Found = TypeVar("Found")
+Item = TypeVar("Item", bound=BaseModel)
+Key = tuple[datetime, str]
+"""What a list in order of time is sorted by: a moment and an id."""
 
 SortValue = str | int | float | bool | datetime | None
 
@@ -31,6 +38,28 @@ def decode_cursor(text: str, *kinds: type | tuple[type, ...]) -> list[Any]:
         return [_checked(value, kind) for value, kind in zip(values, kinds, strict=True)]  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
     except (ValueError, RecursionError, OverflowError):
         raise invalid("cursor", "This is not a cursor of this list; start without one.") from None
+
+
+def key_in(cursor: str | None) -> Key | None:
+    """Where a list in order of time goes on, or None for its beginning; 422 for what is no cursor of one."""
+    if cursor is None:
+        return None
+    moment, id = decode_cursor(cursor, datetime, str)
+    return moment, id
+
+
+def page_of(
+    page: type[ListOf[Item]],
+    found: Sequence[Found],
+    limit: int,
+    *,
+    view: Callable[[Found], Item],
+    key: Callable[[Found], Key],
+) -> ListOf[Item]:
+    """A page of what was found; one more than `limit` was asked for tells that the list goes on."""
+    shown = found[:limit]
+    more = len(found) > limit
+    return page(items=[view(one) for one in shown], next_cursor=encode_cursor(*key(shown[-1])) if more else None)
 
 
 def _checked(value: object, kind: type | tuple[type, ...]) -> object:

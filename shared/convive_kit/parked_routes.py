@@ -14,14 +14,13 @@ from pydantic import BaseModel, BeforeValidator, Field
 
 from convive_contracts.envelope import LARGEST_MESSAGE, EventError
 from convive_kit.bus import Incoming
-from convive_kit.cursors import decode_cursor, encode_cursor
+from convive_kit.cursors import Key, key_in, page_of
 from convive_kit.errors import Conflict, Reject
 from convive_kit.http import Body, ListOf, ListQuery, Problem, Timestamp, invalid, json_body, not_found, parse_query
 from convive_kit.parked import Group, Parked, ParkedMessages, Status
 from convive_kit.routes import Route
 
 Reason = Annotated[str, Field(min_length=1, max_length=500)]
-Key = tuple[datetime, str]
 
 
 class ParkedQuery(ListQuery):
@@ -235,16 +234,11 @@ class ParkedRoutes:
             groups = [group for place in await self._ask(lambda place: place.groups()) for group in place]
             groups.sort(key=lambda group: group.last_seen, reverse=True)
             return ListOf[GroupView](items=groups)
-        after: Key | None = None
-        if query.cursor is not None:
-            seen, id = decode_cursor(query.cursor, datetime, str)
-            after = (seen, id)
+        after = key_in(query.cursor)
         # One more than asked for tells whether the list goes on.
         found = await self._ask(lambda place: place.latest(query, after, query.limit + 1))
         merged = sorted((view for place in found for view in place), key=_key, reverse=True)
-        shown = merged[: query.limit]
-        more = len(merged) > query.limit
-        return ListOf[ParkedView](items=shown, next_cursor=encode_cursor(*_key(shown[-1])) if more else None)
+        return page_of(ListOf[ParkedView], merged, query.limit, view=lambda view: view, key=_key)
 
     async def _read(self, request: web.Request) -> BaseModel:
         return await self._first(lambda place: place.one(request.match_info["id"]))

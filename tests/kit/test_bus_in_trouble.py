@@ -142,9 +142,10 @@ async def test_a_publish_that_waits_while_we_close_the_connection_is_unknown_and
 
 async def test_whoever_cancels_a_publish_sees_it_cancelled(amqp_url: str) -> None:
     async with Proxy(amqp_url) as proxy, running(proxy.url, Heard(), publish_timeout=60) as bus:
+        channel = await cast("Any", bus._exchange).channel.get_underlay_channel()
         proxy.freeze()
         publishing = asyncio.create_task(bus.publish(key=KEY, body=b"x", message_id="x"))
-        await asyncio.sleep(0)
+        await until(lambda: channel.confirmations)
         publishing.cancel()
         with pytest.raises(asyncio.CancelledError):
             await publishing

@@ -8,7 +8,7 @@ from datetime import datetime
 from aiohttp import web
 from pydantic import BaseModel
 
-from convive_kit.cursors import decode_cursor, encode_cursor
+from convive_kit.cursors import encode_cursor, key_in
 from convive_kit.http import ListOf, Problem, invalid, json_body, not_found, parse_query
 from convive_kit.routes import Route
 from invitation.lifecycle.invitation import Cause, Change, Invitation
@@ -102,11 +102,9 @@ class OpsApi:
         which = query.chosen(request[CALLER], self._now())
         if which is None:
             return ListOf[InvitationView](items=[])
-        after = None
-        if query.cursor is not None:
-            moment, id = decode_cursor(query.cursor, datetime, str)
-            after = (moment, id)
-        page = await self._store.find(which, limit=query.limit, after=after, newest_first=query.sort.startswith("-"))
+        page = await self._store.find(
+            which, limit=query.limit, after=key_in(query.cursor), newest_first=query.sort.startswith("-")
+        )
         return ListOf[InvitationView](
             items=[view_of(invitation) for invitation in page.items],
             next_cursor=encode_cursor(*page.after) if page.after else None,

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from aiohttp import web
 from pydantic import AwareDatetime, BaseModel, Field
 
-from convive_kit.cursors import decode_cursor, encode_cursor
+from convive_kit.cursors import key_in, page_of
 from convive_kit.edge import REQUEST_ID
 from convive_kit.errors import ConviveError, Retry
 from convive_kit.http import ListOf, ListQuery, Problem, Timestamp, parse_query
@@ -92,24 +92,16 @@ class Auditing:
 
     async def _list(self, request: web.Request) -> BaseModel:
         query = parse_query(request, AuditQuery)
-        after = None
-        if query.cursor is not None:
-            moment, id = decode_cursor(query.cursor, datetime, str)
-            after = (moment, id)
         found = await self._audit.latest(
             limit=query.limit + 1,
-            after=after,
+            after=key_in(query.cursor),
             targets=query.target,
             actors=query.actor,
             actions=query.action,
             since=query.after,
             until=query.before,
         )
-        shown = found[: query.limit]
-        return ListOf[AuditView](
-            items=[_view(record) for record in shown],
-            next_cursor=encode_cursor(shown[-1].at, shown[-1].id) if len(found) > query.limit else None,
-        )
+        return page_of(ListOf[AuditView], found, query.limit, view=_view, key=lambda record: (record.at, record.id))
 
 
 def standing(invitation: Invitation) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from uuid import uuid4
 from aiohttp import web
 from pydantic import AwareDatetime, BaseModel, Field, model_validator
 
-from convive_kit.cursors import decode_cursor, encode_cursor
+from convive_kit.cursors import key_in, page_of
 from convive_kit.errors import Conflict
 from convive_kit.http import Body, ListOf, ListQuery, Timestamp, invalid, json_body, not_found, parse_query
 from convive_kit.routes import Route
@@ -140,16 +140,8 @@ class BulkApi:
 
     async def _list(self, request: web.Request) -> BaseModel:
         query = parse_query(request, ListQuery)
-        after = None
-        if query.cursor is not None:
-            moment, id = decode_cursor(query.cursor, datetime, str)
-            after = (moment, id)
-        found = await self._bulks.list(limit=query.limit + 1, after=after)
-        shown = found[: query.limit]
-        return ListOf[BulkView](
-            items=[_view(bulk) for bulk in shown],
-            next_cursor=encode_cursor(shown[-1].created_at, shown[-1].id) if len(found) > query.limit else None,
-        )
+        found = await self._bulks.list(limit=query.limit + 1, after=key_in(query.cursor))
+        return page_of(ListOf[BulkView], found, query.limit, view=_view, key=lambda bulk: (bulk.created_at, bulk.id))
 
     async def _read(self, request: web.Request) -> BaseModel:
         bulk = await self._bulks.load(request.match_info["id"])

@@ -10,7 +10,7 @@ from uuid import uuid4
 from aiohttp import web
 from pydantic import BaseModel, Field
 
-from convive_kit.cursors import decode_cursor, encode_cursor
+from convive_kit.cursors import key_in, page_of
 from convive_kit.event_log import EventLog
 from convive_kit.http import Body, ListOf, ListQuery, Timestamp, json_body, not_found, parse_query
 from convive_kit.routes import Route
@@ -118,16 +118,9 @@ class ReplayApi:
 
     async def _list(self, request: web.Request) -> BaseModel:
         query = parse_query(request, ListQuery)
-        after = None
-        if query.cursor is not None:
-            moment, id = decode_cursor(query.cursor, datetime, str)
-            after = (moment, id)
-        found = await self._replays.list(limit=query.limit + 1, after=after)
-        shown = found[: query.limit]
-        more = len(found) > query.limit
-        return ListOf[ReplayView](
-            items=[_view(replay) for replay in shown],
-            next_cursor=encode_cursor(shown[-1].created_at, shown[-1].id) if more else None,
+        found = await self._replays.list(limit=query.limit + 1, after=key_in(query.cursor))
+        return page_of(
+            ListOf[ReplayView], found, query.limit, view=_view, key=lambda replay: (replay.created_at, replay.id)
         )
 
     async def _read(self, request: web.Request) -> BaseModel:

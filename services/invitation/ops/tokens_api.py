@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from aiohttp import web
 from pydantic import BaseModel, StringConstraints
 
-from convive_kit.cursors import decode_cursor, encode_cursor
+from convive_kit.cursors import key_in, page_of
 from convive_kit.http import Body, ListOf, ListQuery, Timestamp, json_body, not_found, parse_query
 from convive_kit.routes import Route
 from invitation.ops.auditing import Auditing
@@ -70,15 +70,13 @@ class TokensApi:
 
     async def _list(self, request: web.Request) -> BaseModel:
         query = parse_query(request, ListQuery)
-        after = None
-        if query.cursor is not None:
-            moment, id = decode_cursor(query.cursor, datetime, str)
-            after = (moment, id)
-        found = await self._tokens.list(limit=query.limit + 1, after=after)
-        shown = found[: query.limit]
-        return ListOf[TokenView](
-            items=[TokenView(**_fields(token)) for token in shown],
-            next_cursor=encode_cursor(shown[-1].created_at, shown[-1].id) if len(found) > query.limit else None,
+        found = await self._tokens.list(limit=query.limit + 1, after=key_in(query.cursor))
+        return page_of(
+            ListOf[TokenView],
+            found,
+            query.limit,
+            view=lambda token: TokenView(**_fields(token)),
+            key=lambda token: (token.created_at, token.id),
         )
 
     async def _revoke(self, request: web.Request) -> BaseModel:
