@@ -42,7 +42,7 @@ def refuse_unfit(password: str) -> None:
 class Passwords:
     """OWASP's argon2id parameters for web processes: 19 MiB, two passes, one lane, about 20 ms."""
 
-    def __init__(self, *, threads: int = 2, waiting: int = 100, patience: float = 2.0) -> None:
+    def __init__(self, *, threads: int = 2, waiting: int = 100, patience: float = 4.0) -> None:
         """`threads` bounds the memory (19 MiB each). Beyond `waiting` callers, or where those ahead would take longer
         than `patience` seconds, `PasswordsBusy` is raised: callers give up after some seconds, and what is hashed for
         somebody who has gone keeps the next one from being served in time."""

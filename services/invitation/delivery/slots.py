@@ -151,14 +151,14 @@ class Delivery:
             self._queue.append(invitation)
 
     async def drain(self) -> None:
-        """Start nothing more; return when what is in the slots has been decided. What only waits keeps its lease and is
-        taken over by another process when that ends."""
+        """Start nothing more; return when what is in the slots has been decided and what only waited is given back, for
+        the next process to take at once. Where that cannot be written, the lease brings it back."""
         self._draining = True
-        self._taken -= len(self._queue)
+        waiting = [*self._queue]
         self._queue.clear()
+        self._taken -= len(waiting)
         self._fulfil_hopes()
-        if self._sending:
-            await asyncio.wait(self._sending)
+        await asyncio.gather(*self._sending, *(self._put_back(invitation) for invitation in waiting))
 
     # --- one slot --------------------------------------------------------------------------------------------------
 
@@ -184,18 +184,20 @@ class Delivery:
     async def _deliver(self, invitation: Invitation) -> None:
         now = self._now()
         lease = invitation.lease
-        if lease is None:
-            self._not_tried(invitation.channel)
-            return
-        if lease.until - now < self._policy.attempt_deadline:
+        if lease is None or lease.until - now < self._policy.attempt_deadline:
             # It has waited too long for its turn: an attempt now could outlast the lease.
-            self._not_tried(invitation.channel)
-            send = (invitation.send_sequence, invitation.attempt)
-            await self._save(invitation, self._release(send, lease, invitation.channel))
+            await self._put_back(invitation)
             return
         with structlog.contextvars.bound_contextvars(correlation_id=invitation.correlation_id):
             decide = await self._attempt(invitation, lease, now)
             await self._save(invitation, decide)
+
+    async def _put_back(self, invitation: Invitation) -> None:
+        """Give back a claim that came to no attempt."""
+        self._not_tried(invitation.channel)
+        if invitation.lease is not None:
+            send = (invitation.send_sequence, invitation.attempt)
+            await self._save(invitation, self._release(send, invitation.lease, invitation.channel))
 
     async def _attempt(self, invitation: Invitation, lease: Lease, now: datetime) -> Decide:
         """Try once; returns what to decide about the outcome."""

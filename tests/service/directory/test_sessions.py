@@ -63,7 +63,7 @@ async def test_too_many_attempts_wait_and_others_do_not(driver: Driver, firm: Fi
 
 async def test_other_requests_are_answered_while_passwords_are_hashed(driver: Driver, firm: Firm) -> None:
     # That hashing leaves the loop alone is tested in tests/unit/directory/test_passwords.py.
-    work = [asyncio.create_task(driver.sign_in(f"n{number}@example.com", "guess")) for number in range(40)]
+    work = [asyncio.create_task(driver.sign_in(f"n{number}@example.com", "guess")) for number in range(20)]
     while not all(task.done() for task in work):
         assert (await firm.call("GET", "/v1/dossiers")).status == 200
     assert {(await task).status for task in work} == {401}

@@ -29,8 +29,8 @@ async def test_of_people_racing_with_one_link_the_one_told_so_has_set_the_passwo
         detail = await stack.until_state(member, "active")
         assert [step["to"] for step in detail["history"] if step["trigger"] == "redeemed"].count("password_set") == 1
 
-    for _ in range(5 if racers == 2 else 2):
-        await asyncio.gather(*(one_round() for _ in range(4)))
+    for _ in range(5 if racers == 2 else 3):
+        await asyncio.gather(*(one_round() for _ in range(3)))
 
 
 async def test_people_racing_in_browsers_each_get_a_page_that_says_what_to_do(stack: Stack) -> None:

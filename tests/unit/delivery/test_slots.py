@@ -491,7 +491,7 @@ async def test_waiting_for_room_ends_when_as_many_places_are_free_as_there_are_s
     assert waiting.done()
 
 
-async def test_draining_ends_what_is_in_the_slots_and_leaves_the_rest_to_its_lease() -> None:
+async def test_draining_ends_what_is_in_the_slots_and_gives_back_what_waits() -> None:
     world = World(HANG, slots=2)
     ids = await world.add(6)
     await world.look()
@@ -506,6 +506,25 @@ async def test_draining_ends_what_is_in_the_slots_and_leaves_the_rest_to_its_lea
     states = await world.states(ids)
     assert states.count(State.SENT) == 2
     assert len(world.channel.sends) == 2
+    waiting = [i for i in world.store._invitations.values() if i.state is State.PENDING]
+    assert [(i.lease, i.attempt) for i in waiting] == [(None, 0)] * 4
+    assert all(i.due_at and i.due_at - world.clock.time < timedelta(seconds=3) for i in waiting)
+
+
+async def test_a_drain_that_cannot_write_does_not_give_up_before_its_time() -> None:
+    store = TroubledStore()
+    world = World(HANG, slots=1, store=store)
+    ids = await world.add(2)
+    await world.look()
+    store.away_for = set(ids)
+    draining = asyncio.create_task(world.delivery.drain())
+    world.channel.hanging.set()
+    for _ in range(50):
+        await world.turn()
+    assert not draining.done(), "whoever asked for the end says when it is over"
+    store.away_for = set()
+    await draining
+    assert {i.lease for i in world.store._invitations.values()} == {None}
 
 
 BEHAVIOURS = st.sampled_from([ACCEPT, LATER, NEVER, AWAY, BUG])
