@@ -103,7 +103,7 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
             Dossiers(store, membership, clock.now),
             Members(store, membership, callers, clock.now),
             Sessions(entrance, membership, settings.trusted_proxies),
-            Internal(store, entrance, callers),
+            Internal(store, entrance, membership, callers),
             ParkedRoutes("/internal/v1/parked", [own], looks="service", acts="service"),
         )
         routes = [*answering([route for resource in resources for route in resource.routes()]), *pages.routes()]

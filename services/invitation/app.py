@@ -42,6 +42,7 @@ from invitation.intake.events import CONSUMED, Intake, Replayed
 from invitation.intake.rebuilding import Rebuilding
 from invitation.lifecycle.links import Links
 from invitation.lifecycle.schedule import Policy
+from invitation.ops.acting import Acting
 from invitation.ops.api import OpsApi
 from invitation.ops.auditing import Auditing
 from invitation.ops.bulk import BulkApi, BulkRunner
@@ -164,7 +165,11 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
         resources = (
             pages,
             Export(store, auditing, now=clock.now),
-            OpsApi(store, auditing, policy=policy, now=clock.now, due_changed=due.wake),
+            OpsApi(
+                store,
+                Acting(store, directory, auditing, policy=policy, now=clock.now, due_changed=due.wake),
+                now=clock.now,
+            ),
             ReplayApi(replays, event_log, store, auditing, now=clock.now, begun=replayer.wake),
             ParkedRoutes(
                 "/v1/parked",

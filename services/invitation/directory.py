@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, ClassVar, cast
@@ -10,6 +10,7 @@ from typing import Any, ClassVar, cast
 import aiohttp
 import structlog
 
+from convive_contracts.events import UserCreated
 from convive_kit.errors import Retry
 from convive_kit.http import Problem
 from invitation.lifecycle.invitation import Invitation, Invitee
@@ -139,6 +140,16 @@ class Directory:
                 raise Problem(422, "invalid_fields", errors=answer.get("errors", ()))
             case _:
                 return Redeemed(answer["credential"], answer["handoff_code"])
+
+    async def correct(self, member_id: str, fields: Mapping[str, str]) -> tuple[int, UserCreated]:
+        """Give a member another `email` or `phone`: the member's version, and what `user.updated` says of them. May be
+        repeated. Raises `DirectoryAway`, or a `Problem` to pass on."""
+        told = (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.GONE, HTTPStatus.UNPROCESSABLE_ENTITY)
+        path = f"/internal/v1/members/{member_id}/address"
+        status, answer = await self._call("PATCH", path, self._service, body=dict(fields), expected=told)
+        if status != HTTPStatus.OK:
+            raise Problem(status, answer["slug"], answer.get("detail", ""), errors=answer.get("errors", ()))
+        return answer["sequence"], UserCreated.model_validate(answer["user"])
 
     async def _call(
         self,

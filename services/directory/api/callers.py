@@ -117,6 +117,15 @@ class Callers:
             raise not_found("member")
         return member
 
+    async def place(self, member_id: str) -> tuple[Member, Dossier, Cabinet]:
+        """A member of any cabinet, with the dossier and the cabinet they belong to."""
+        member = await self._store.member(member_id)
+        dossier = await self._store.dossier(member.dossier_id) if member else None
+        cabinet = await self._store.cabinet(member.cabinet_id) if member else None
+        if member is None or dossier is None or cabinet is None:
+            raise not_found("member")
+        return member, dossier, cabinet
+
 
 def path_id(request: web.Request, what: str) -> str:
     """The id of `what` in the path (`{id}`, or `{member_id}`), in the form ids are kept in."""

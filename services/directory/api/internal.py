@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from convive_contracts.events import Channel, Id
-from convive_kit.addresses import Email, email_key
+from convive_kit.addresses import Email, Phone, email_key
 from convive_kit.http import Query, json_body, parse_query
 from convive_kit.routes import Route
-from directory.api.callers import Callers
+from directory.api.callers import Callers, path_id
 from directory.entrance import Entrance, login_key
+from directory.membership import Membership
 from directory.model.account import Claim
 from directory.store.protocol import Store
 
@@ -87,10 +88,23 @@ class AccountState(BaseModel):
     verified: bool
 
 
+class Address(_Lenient):
+    email: Email = ""
+    phone: Phone | None = None
+
+
+class CorrectedMember(BaseModel):
+    """What `user.updated` says of the member, and the version of the member it holds for."""
+
+    sequence: int
+    user: dict[str, Any]
+
+
 class Internal:
-    def __init__(self, store: Store, entrance: Entrance, callers: Callers) -> None:
+    def __init__(self, store: Store, entrance: Entrance, membership: Membership, callers: Callers) -> None:
         self._store = store
         self._entrance = entrance
+        self._membership = membership
         self._callers = callers
 
     def routes(self) -> list[Route]:
@@ -101,6 +115,8 @@ class Internal:
                   response=KeyOwner, auth="service"),
             Route("GET", "/internal/v1/accounts", self.account, "Is there an account", query=AccountQuery,
                   response=AccountState, auth="service"),
+            Route("PATCH", "/internal/v1/members/{member_id}/address", self.correct, "Another e-mail or phone", Address,
+                  response=CorrectedMember, auth="service", problems=(404, 409, 410)),
         ]  # fmt: skip
 
     async def redeem(self, request: web.Request) -> BaseModel:
@@ -121,3 +137,16 @@ class Internal:
         query = parse_query(request, AccountQuery)
         account = await self._store.account(login_key(query.email))
         return AccountState(exists=account is not None, verified=bool(account and account.verified))
+
+    async def correct(self, request: web.Request) -> BaseModel:
+        """As a PATCH of the member by their firm, on behalf of whoever operates. May be repeated."""
+        member, dossier, cabinet = await self._callers.place(path_id(request, "member"))
+        body = await json_body(request, Address)
+        dossier.refuse_archived()
+        fields = body.model_dump(exclude_unset=True)
+        if "email" in fields:
+            fields["email_key"] = email_key(body.email)
+        edited = await self._membership.edit(member, fields, dossier, cabinet)
+        return CorrectedMember(
+            sequence=edited.version, user=dict(edited.announced("user.updated", dossier, cabinet).data)
+        )

@@ -15,9 +15,9 @@ from convive_contracts.events import (
     UserCreated,
     invitation_id,
 )
-from convive_kit.addresses import email_key, normalise_email
 from convive_kit.errors import Reject
-from invitation.lifecycle.invitation import Cause, Change, Invitation, Invitee, Told
+from invitation.invitees import invitee_of
+from invitation.lifecycle.invitation import Cause, Change, Invitation, Told
 from invitation.lifecycle.schedule import Policy
 from invitation.store.protocol import Decide
 
@@ -74,7 +74,7 @@ def _about_the_member(event: Event, decide: Decide) -> list[Decision]:
 
 def _user_created(event: Event, cause: Cause, policy: Policy) -> list[Decision]:
     data = cast("UserCreated", event.data)
-    invitee = _invitee(data)
+    invitee = invitee_of(data)
 
     def decide(invitation: Invitation) -> Change | None:
         change = invitation.created(invitee, data.invite_by, told(event), cause, policy)
@@ -86,7 +86,7 @@ def _user_created(event: Event, cause: Cause, policy: Policy) -> list[Decision]:
 
 
 def _user_updated(event: Event, cause: Cause, policy: Policy) -> list[Decision]:
-    invitee = _invitee(cast("UserCreated", event.data))
+    invitee = invitee_of(cast("UserCreated", event.data))
     return _about_the_member(event, lambda i: i.details_changed(invitee, told(event), cause, policy))
 
 
@@ -151,28 +151,3 @@ _MAKERS: dict[str, Callable[[Event, Cause, Policy], list[Decision]]] = {
 def _because(cause: Cause, request: InvitationRequest) -> Cause:
     said = {"reason": request.reason, "requested_by": request.requested_by}
     return replace(cause, detail={**(cause.detail or {}), **{what: text for what, text in said.items() if text}})
-
-
-def _invitee(data: UserCreated) -> Invitee:
-    member = data.member
-    email = normalise_email(member.email)
-    return Invitee(
-        member_id=member.id,
-        first_name=member.first_name,
-        last_name=member.last_name,
-        employee_code=member.employee_code,
-        email=email,
-        email_key=email_key(email),
-        phone=member.phone,
-        locale=member.locale,
-        time_zone=member.time_zone,
-        role=member.role,
-        own_expense_reports=member.own_expense_reports,
-        dossier_id=data.dossier.id,
-        dossier_name=data.dossier.name,
-        external_ref=data.dossier.external_ref,
-        cabinet_id=data.cabinet.id,
-        cabinet_name=data.cabinet.name,
-        cabinet_phone=data.cabinet.phone,
-        invited_by=data.invited_by,
-    )

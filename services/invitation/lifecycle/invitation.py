@@ -111,12 +111,18 @@ class Invitation:
             draft.note("updated", {"ignored": "removed"})
         elif self.invitee is None or not self.announced:
             draft.note("updated", {"held": "until it is created"})
-        elif self.link_sequence and self.channel != "none" and _reached_elsewhere(self.channel, self.invitee, invitee):
-            draft.fire(Trigger.ADDRESS_CHANGED)
-            if counts(Trigger.ADDRESS_CHANGED, self.state):
-                draft.next_link(policy)
-        elif invitee != self.invitee:
-            draft.note("updated")
+        else:
+            self._reached_as(invitee, draft, policy)
+        return draft.done()
+
+    def corrected(self, invitee: Invitee, cause: Cause, policy: Policy) -> Change | None:
+        """Somebody who operates corrects how a person is reached whom another publisher announced. What that publisher
+        says later counts as if this had not been."""
+        if invitee == self.invitee:
+            return None
+        draft = Draft(self, cause)
+        draft.after.invitee = invitee
+        self._reached_as(invitee, draft, policy)
         return draft.done()
 
     def was_removed(self, told: Told, cause: Cause) -> Change | None:
@@ -369,6 +375,15 @@ class Invitation:
         return draft.done()
 
     # --- inside ----------------------------------------------------------------------------------------------------
+
+    def _reached_as(self, invitee: Invitee, draft: Draft, policy: Policy) -> None:
+        known = self.invitee
+        if known and self.link_sequence and self.channel != "none" and _reached_elsewhere(self.channel, known, invitee):
+            draft.fire(Trigger.ADDRESS_CHANGED)
+            if counts(Trigger.ADDRESS_CHANGED, self.state):
+                draft.next_link(policy)
+        elif invitee != known:
+            draft.note("updated")
 
     def _next_link(self, trigger: Trigger, channel: Channel | None, cause: Cause, policy: Policy) -> Change:
         draft = Draft(self, cause)

@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 
 from aiohttp import web
 from pydantic import BaseModel
 
 from convive_kit.cursors import encode_cursor, key_in
-from convive_kit.http import ListOf, Problem, invalid, json_body, not_found, parse_query
+from convive_kit.http import ListOf, json_body, parse_query
 from convive_kit.routes import Route
-from invitation.lifecycle.invitation import Cause, Change, Invitation
-from invitation.lifecycle.schedule import Policy
-from invitation.lifecycle.states import Trigger, counts
-from invitation.ops.auditing import Auditing, standing
+from invitation.ops.acting import Acting
 from invitation.ops.callers import CALLER
 from invitation.ops.views import (
+    Correct,
     Extend,
     InvitationDetail,
     InvitationQuery,
     InvitationView,
     Resend,
     Revoke,
-    in_time,
     invitation_fields,
     step_view,
     view_of,
 )
-from invitation.store.protocol import Store, decide_and_save
-
-_ACTIONS = {Trigger.RESEND: "resend", Trigger.REVOKED: "revoke", Trigger.EXTENDED: "extend"}
+from invitation.store.protocol import Store
 
 
 class OpsApi:
@@ -39,17 +34,13 @@ class OpsApi:
     def __init__(
         self,
         store: Store,
-        auditing: Auditing,
+        acting: Acting,
         *,
-        policy: Policy,
         now: Callable[[], datetime],
-        due_changed: Callable[[], None],
     ) -> None:
         self._store = store
-        self._auditing = auditing
-        self._policy = policy
+        self._acting = acting
         self._now = now
-        self._due_changed = due_changed
 
     def routes(self) -> list[Route]:
         """The calls under `/v1`."""
@@ -59,6 +50,7 @@ class OpsApi:
             ("resend", self._resend, "Send a new link", Resend),
             ("revoke", self._revoke, "Take the invitation back", Revoke),
             ("extend", self._extend, "Let the link work for longer", Extend),
+            ("correct", self._correct, "Reach the person at another address or number", Correct),
         )
         return [
             Route(
@@ -111,78 +103,26 @@ class OpsApi:
         )
 
     async def _detail(self, request: web.Request) -> BaseModel:
-        invitation = await self._theirs(request)
+        invitation = await self._acting.theirs(request)
         history = await self._store.history(invitation.id)
         return InvitationDetail.model_validate(
             {**invitation_fields(invitation), "history": [step_view(step) for step in history]}
         )
 
-    # --- acting ----------------------------------------------------------------------------------------------------
-
     async def _resend(self, request: web.Request) -> BaseModel:
         body = await json_body(request, Resend)
-        invitation = await self._theirs(request)
-        if body.channel == "sms" and (invitation.invitee is None or invitation.invitee.phone is None):
-            raise invalid("channel", "This member has no phone number: give one first, or use email.")
-        cause = self._cause(request, body.reason)
-        return await self._act(
-            request, invitation, Trigger.RESEND, lambda i: i.resent(body.channel, cause, self._policy), body.reason
-        )
+        invitation = await self._acting.theirs(request)
+        return view_of(await self._acting.resend(request, invitation, body.channel, body.reason))
 
     async def _revoke(self, request: web.Request) -> BaseModel:
         body = await json_body(request, Revoke)
-        invitation = await self._theirs(request)
-        cause = self._cause(request, body.reason)
-        return await self._act(
-            request, invitation, Trigger.REVOKED, lambda i: i.revoked("requested", cause), body.reason
-        )
+        return view_of(await self._acting.revoke(request, await self._acting.theirs(request), body.reason))
 
     async def _extend(self, request: web.Request) -> BaseModel:
         body = await json_body(request, Extend)
-        if wrong := in_time(body.until, self._now()):
-            raise invalid("until", wrong)
-        invitation = await self._theirs(request)
-        cause = self._cause(request, None)
-        return await self._act(request, invitation, Trigger.EXTENDED, lambda i: i.extended(body.until, cause))
+        return view_of(await self._acting.extend(request, await self._acting.theirs(request), body.until, body.reason))
 
-    async def _act(
-        self,
-        request: web.Request,
-        invitation: Invitation,
-        trigger: Trigger,
-        decide: Callable[[Invitation], Change | None],
-        reason: str | None = None,
-    ) -> InvitationView:
-        def decide_if_it_counts(current: Invitation) -> Change | None:
-            record.before = standing(current)
-            # Whoever was added without an invitation has no link to extend.
-            if not counts(trigger, current.state) or (trigger is Trigger.EXTENDED and current.link_sequence == 0):
-                raise Problem(
-                    409,
-                    "wrong_state",
-                    f"This cannot be done to an invitation that is {current.state.value}.",
-                    state=current.state.value,
-                )
-            return decide(current)
-
-        action = f"invitation.{_ACTIONS[trigger]}"
-        async with self._auditing.witness(request, action, f"invitation:{invitation.id}", reason) as record:
-            change = await decide_and_save(self._store, invitation.id, decide_if_it_counts)
-            after = change.after if change else invitation
-            record.after = standing(after)
-        self._due_changed()
-        return view_of(after)
-
-    async def _theirs(self, request: web.Request) -> Invitation:
-        """The invitation of the path, if the caller may see it; other firms' answer 404 like unknown ones."""
-        invitation = await self._store.load(request.match_info["id"].lower())
-        caller = request[CALLER]
-        if invitation is None or not invitation.announced or invitation.invitee is None:
-            raise not_found("invitation")
-        if not caller.sees(invitation.invitee.cabinet_id):
-            raise not_found("invitation")
-        return invitation
-
-    def _cause(self, request: web.Request, reason: str | None) -> Cause:
-        detail: Mapping[str, str] | None = {"reason": reason} if reason else None
-        return Cause(self._now(), request[CALLER].actor, detail=detail)
+    async def _correct(self, request: web.Request) -> BaseModel:
+        body = await json_body(request, Correct)
+        invitation = await self._acting.theirs(request)
+        return view_of(await self._acting.correct(request, invitation, body.fields(), body.reason))

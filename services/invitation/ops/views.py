@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, Field
 
-from convive_kit.http import Body, ListQuery, Timestamp
+from convive_kit.addresses import Email, Phone
+from convive_kit.http import Body, ListQuery, Timestamp, invalid
 from invitation.lifecycle.invitation import Invitation, Step
 from invitation.lifecycle.states import State
 from invitation.ops.selection import Criteria
@@ -32,6 +33,20 @@ class Revoke(Body):
 
 class Extend(Body):
     until: AwareDatetime
+    reason: Annotated[str, Field(max_length=500)] | None = None
+
+
+class Correct(Body):
+    email: Email = ""
+    phone: Phone | None = None
+    reason: Annotated[str, Field(max_length=500)] | None = None
+
+    def fields(self) -> dict[str, str]:
+        """What is to be corrected; raises a 422 where that is nothing."""
+        given: dict[str, str] = self.model_dump(include={"email", "phone"}, exclude_unset=True, exclude_none=True)
+        if not given:
+            raise invalid("email", "Give the right email, the right phone, or both.")
+        return given
 
 
 class MemberView(BaseModel):
