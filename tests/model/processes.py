@@ -18,6 +18,7 @@ from invitation.directory import Directory
 from invitation.due import DueLoop
 from invitation.intake.events import CONSUMED, Intake, Replayed
 from invitation.intake.rebuilding import Rebuilding
+from invitation.ops.acting import Acting
 from invitation.ops.api import OpsApi
 from invitation.ops.auditing import Auditing
 from invitation.ops.callers import CALLER, Caller
@@ -175,7 +176,9 @@ class InvitationProcess:
             )
         finally:
             handlers.PageRenderer = renderer
-        ops = OpsApi(store, cast("Auditing", Unaudited()), policy=POLICY, now=now, due_changed=due.wake)
+        directory, auditing = cast("Directory", self._directory), cast("Auditing", Unaudited())
+        acting = Acting(store, directory, auditing, policy=POLICY, now=now, due_changed=due.wake)
+        ops = OpsApi(store, acting, now=now)
         self._handlers: dict[str, Any] = {
             "open": pages._open,
             "password": pages._password,
