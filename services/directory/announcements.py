@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 import structlog
 
-from convive_contracts import DIRECTORY_SOURCE, INVITATION_SOURCE, InvitationState, new_event, parse_event
+from convive_contracts import (
+    DIRECTORY_SOURCE,
+    INVITATION_SOURCE,
+    InvitationErased,
+    InvitationState,
+    new_event,
+    parse_event,
+)
 from convive_kit.bus import Incoming
 from convive_kit.outbox import OutboxEntry
 from directory.model.account import Account
@@ -96,8 +104,10 @@ class _Unknown(Exception):
 class InvitationNews:
     """Keeps what the invitation service says of our members beside them."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, erase: Callable[[InvitationErased], Awaitable[None]]) -> None:
+        """`erase` is called for a person who is to be erased here too."""
         self._store = store
+        self._erase = erase
 
     async def handle(self, message: Incoming) -> None:
         """Handler of `directory.events`. Requests are for the invitation service, other sources tell us nothing."""
@@ -115,8 +125,8 @@ class InvitationNews:
                 return member
             raise _Unknown
 
-        try:
+        with suppress(_Unknown):  # another publisher's member: nothing of ours
             await settle(self._store, load, lambda member: member.learn(fact, event.time))
-        except _Unknown:
-            return  # another publisher's member: nothing of ours
+        if isinstance(fact, InvitationErased):
+            await self._erase(fact)
         log.debug("member.invitation_noted", member=fact.member_id, state=fact.state)

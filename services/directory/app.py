@@ -34,6 +34,7 @@ from directory.api.internal import Internal
 from directory.api.members import Members
 from directory.api.sessions import Sessions
 from directory.entrance import Entrance
+from directory.erasure import Erasure
 from directory.membership import Membership
 from directory.passwords import Passwords
 from directory.settings import DirectorySettings
@@ -67,7 +68,8 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
     # Stopped from the last to the first: requests, sweepers, announcements, consumers, then what they wrote.
     process.on_stop("writes", store.drain)
     process.spawn("clock", clock.run())
-    news = InvitationNews(store)
+    erasure = Erasure(store, parked, clock.now)
+    news = InvitationNews(store, erasure.erase)
     if "worker" in parts:
         parking = Parking(GroupCommit(database[PARKED]), now=clock.now, step="directory")
         bus.consume(DIRECTORY_EVENTS, news.handle, park=parking.park, prefetch=_PREFETCH)
@@ -103,7 +105,7 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
             Dossiers(store, membership, clock.now),
             Members(store, membership, callers, clock.now),
             Sessions(entrance, membership, settings.trusted_proxies),
-            Internal(store, entrance, membership, callers),
+            Internal(store, entrance, membership, erasure, callers),
             ParkedRoutes("/internal/v1/parked", [own], looks="service", acts="service"),
         )
         routes = [*answering([route for resource in resources for route in resource.routes()]), *pages.routes()]

@@ -49,9 +49,11 @@ from invitation.ops.auditing import Auditing
 from invitation.ops.bulk import BulkApi, BulkRunner
 from invitation.ops.callers import Callers, actor_of
 from invitation.ops.directory_parked import DirectoryParked
+from invitation.ops.erasing import Eraser, ErasureApi
 from invitation.ops.export import Export
 from invitation.ops.replay_api import ReplayApi
 from invitation.ops.replaying import Replayer
+from invitation.ops.retention import Retention
 from invitation.ops.statistics import Stats
 from invitation.ops.tokens_api import TokensApi
 from invitation.pages.handlers import LinkPages
@@ -59,6 +61,7 @@ from invitation.settings import InvitationSettings
 from invitation.store.audit import Audit
 from invitation.store.bulk import Bulks
 from invitation.store.mongo import INVITATIONS, PARKED, MongoStore, create_indexes
+from invitation.store.personal_data import Erasures, People
 from invitation.store.replays import Replays
 from invitation.store.statistics import count
 from invitation.store.tokens import OpsTokens
@@ -134,6 +137,9 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
     )
     bulks = Bulks(database, INVITATIONS)
     bulk_runner = BulkRunner(bulks, store, owner=owner, now=clock.now, policy=policy, due_changed=due.wake)
+    people, audit = People(database[INVITATIONS]), Audit(database)
+    erasures = Erasures(database)
+    eraser = Eraser(erasures, store, people, parked, audit, owner=owner, now=clock.now)
     if works:
         parking = Parking(GroupCommit(database[PARKED]), now=clock.now, step="intake")
         for queue in CONSUMED:
@@ -156,7 +162,7 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
         )
         tokens = OpsTokens(database)
         callers = Callers(directory, tokens, ops_token=settings.ops_token.get_secret_value())
-        auditing = Auditing(Audit(database), now=clock.now)
+        auditing = Auditing(audit, now=clock.now)
         guards = callers.guards
         own = OwnPlace(
             parked,
@@ -182,6 +188,7 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
             ),
             Stats(store, partial(count, database), now=clock.now),
             BulkApi(bulks, auditing, now=clock.now, begun=bulk_runner.wake),
+            ErasureApi(erasures, people, parked, audit, directory, auditing, now=clock.now, begun=eraser.wake),
             auditing,
             TokensApi(tokens, auditing, now=clock.now, revoked=callers.forget),
         )
@@ -224,6 +231,10 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
         process.spawn("waiting room", WaitingRoom(parked, intake, now=clock.now).run())
         process.spawn("replays", replayer.run())
         process.spawn("bulk operations", bulk_runner.run())
+        process.spawn("erasures", eraser.run())
+        if settings.retention is not None:
+            retention = Retention(store, people, parked, audit, settings.retention, now=clock.now)
+            process.spawn("retention", retention.run())
     return port
 
 

@@ -151,6 +151,13 @@ class Directory:
             raise Problem(status, answer["slug"], answer.get("detail", ""), errors=answer.get("errors", ()))
         return answer["sequence"], UserCreated.model_validate(answer["user"])
 
+    async def personal_data(self, email: str | None, member_ids: Sequence[str]) -> dict[str, Any]:
+        """All that the directory keeps of an address and of these members."""
+        body = {"email": email, "member_ids": list(member_ids)}
+        _, answer = await self._call("POST", "/internal/v1/personal-data", self._service, body=body)
+        del answer["wait"]
+        return answer
+
     async def _call(
         self,
         method: str,

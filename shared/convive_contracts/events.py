@@ -182,6 +182,13 @@ class InvitationState(_Data):
     reason: str | None = None
 
 
+class InvitationErased(InvitationState):
+    """Data of `invitation.erased`: the person's names and addresses are gone for good. `account_id` is the account
+    that redeemed it, if any did."""
+
+    account_id: Id | None = None
+
+
 INVITATION_FACTS = (
     "sent",
     "opened",
@@ -207,6 +214,7 @@ DATA_BY_TYPE: dict[str, type[BaseModel]] = {
     "convive.invitation.resend_requested.v1": InvitationRequest,
     "convive.invitation.revoke_requested.v1": InvitationRequest,
     **{f"convive.invitation.{fact}.v1": InvitationState for fact in INVITATION_FACTS},
+    "convive.invitation.erased.v1": InvitationErased,
 }
 """Every type there is, with the model of its data."""
 

@@ -1,4 +1,5 @@
-"""Parked messages as operators deal with them: read, replayed, edited, discarded. Nothing of them is ever deleted."""
+"""Parked messages as operators deal with them: read, replayed, edited, discarded. Nothing of them is deleted before
+its time, and its body only for a person's sake."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 from uuid import uuid4
 
 from pymongo import IndexModel
@@ -208,6 +209,11 @@ class ParkedMessages:
         """Its body and headers go; that there was one, and why it could not be handled, stays."""
         gone: Document = {"body": b"", "headers": [], "size": 0, "sha256": "", "message_id": None}
         await self._set(id, {**gone, "status": "discarded", "settled": {"at": at, "by": by, "reason": "erased"}})
+
+    async def drop(self, before: datetime) -> None:
+        """Delete what was last seen before that time, whatever became of it."""
+        async with database_call(60):
+            await self._parked.delete_many({"status": {"$in": list(get_args(Status))}, "last_seen": {"$lt": before}})
 
     async def _set(self, id: str, fields: Mapping[str, Any]) -> None:
         async with database_call():

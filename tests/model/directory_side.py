@@ -15,6 +15,7 @@ from convive_kit.outbox import OutboxEntry, Relay
 from convive_kit.parking import Parking
 from directory.announcements import InvitationNews, entries
 from directory.entrance import Entrance, Redeemed, SignedIn
+from directory.erasure import Erasure
 from directory.membership import Membership
 from directory.model.account import Claim
 from directory.model.cabinet import ApiKey, Cabinet
@@ -126,7 +127,10 @@ class DirectoryProcess:
             per_address="20/15minute",
         )
         parking = Parking(cast("Any", parked), now=world.now, step="directory")
-        bus.consume(topology.DIRECTORY_EVENTS, InvitationNews(store).handle, park=parking.park, prefetch=20)
+        erasure = Erasure(store, cast("Any", parked), world.now)
+        bus.consume(
+            topology.DIRECTORY_EVENTS, InvitationNews(store, erasure.erase).handle, park=parking.park, prefetch=20
+        )
         for work in (bus.run(), relay.run(), self.membership.run(every=SELDOM)):
             world.spawn(work, self.owner)
 

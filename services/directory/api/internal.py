@@ -14,6 +14,7 @@ from convive_kit.http import Query, json_body, parse_query
 from convive_kit.routes import Route
 from directory.api.callers import Callers, path_id
 from directory.entrance import Entrance, login_key
+from directory.erasure import Erasure
 from directory.membership import Membership
 from directory.model.account import Claim
 from directory.store.protocol import Store
@@ -100,11 +101,28 @@ class CorrectedMember(BaseModel):
     user: dict[str, Any]
 
 
+class Whose(_Lenient):
+    email: Email | None = None
+    member_ids: Annotated[list[Id], Field(max_length=1000)] = []
+
+
+class KeptData(BaseModel):
+    """What is kept of a person, as it is kept; of passwords and codes only that there are any."""
+
+    account: dict[str, Any] | None
+    sessions: list[dict[str, Any]]
+    members: list[dict[str, Any]]
+    parked_messages: list[dict[str, Any]]
+
+
 class Internal:
-    def __init__(self, store: Store, entrance: Entrance, membership: Membership, callers: Callers) -> None:
+    def __init__(
+        self, store: Store, entrance: Entrance, membership: Membership, erasure: Erasure, callers: Callers
+    ) -> None:
         self._store = store
         self._entrance = entrance
         self._membership = membership
+        self._erasure = erasure
         self._callers = callers
 
     def routes(self) -> list[Route]:
@@ -117,6 +135,8 @@ class Internal:
                   response=AccountState, auth="service"),
             Route("PATCH", "/internal/v1/members/{member_id}/address", self.correct, "Another e-mail or phone", Address,
                   response=CorrectedMember, auth="service", problems=(404, 409, 410)),
+            Route("POST", "/internal/v1/personal-data", self.personal_data, "All that is kept of a person", Whose,
+                  response=KeptData, auth="service"),
         ]  # fmt: skip
 
     async def redeem(self, request: web.Request) -> BaseModel:
@@ -150,3 +170,7 @@ class Internal:
         return CorrectedMember(
             sequence=edited.version, user=dict(edited.announced("user.updated", dossier, cabinet).data)
         )
+
+    async def personal_data(self, request: web.Request) -> BaseModel:
+        body = await json_body(request, Whose)
+        return KeptData.model_validate(await self._erasure.kept_of(body.email, body.member_ids))

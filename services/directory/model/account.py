@@ -163,6 +163,13 @@ class Account(Stored):
             raise CodeSpent
         return self._signed_in(handoffs=tuple(handoff for handoff in live if handoff.hash != code))
 
+    def let_go(self, invitation_id: str) -> Change[Account] | None:
+        """What came of that invitation is erased; None when nothing did."""
+        if invitation_id not in self.redemptions:
+            return None
+        rest = {id: redemption for id, redemption in self.redemptions.items() if id != invitation_id}
+        return self.changed(redemptions=rest)
+
     def announced_anew(self) -> Change[Account] | None:
         """What this account has accepted told again, so that nobody who is in is invited once more."""
         if not self.redemptions:

@@ -57,6 +57,7 @@ class Member(Stored):
     has_signed_in: bool = False
     invitation: InvitationNote | None = None
     removed_at: datetime | None = None
+    erased_at: datetime | None = None
     request_hash: str | None = None
 
     @property
@@ -131,8 +132,20 @@ class Member(Stored):
         """The end of the membership and of its links; None when it was removed before."""
         if self.removed_at:
             return None
+        return self.changed(self._removed(), removed_at=now, email_key=None)
+
+    def erase(self, now: datetime) -> Change[Member] | None:
+        """The end of the membership and of what says whose it was; None when that was done before."""
+        if self.erased_at:
+            return None
+        names: dict[str, Any] = dict.fromkeys(("email_key", "phone", "employee_code", "invited_by", "request_hash"))
+        names |= dict.fromkeys(("first_name", "last_name", "email"), "")
+        announced = () if self.removed_at else (self._removed(),)
+        return self.changed(*announced, **names, removed_at=self.removed_at or now, erased_at=now)
+
+    def _removed(self) -> Announcement:
         data = {"member": {"id": self.id}, "dossier": {"id": self.dossier_id}, "cabinet": {"id": self.cabinet_id}}
-        return self.changed(Announcement("user.removed", self.id, data), removed_at=now, email_key=None)
+        return Announcement("user.removed", self.id, data)
 
     def attach(self, account_id: str, *, signed_in: bool) -> Change[Member] | None:
         """An account has redeemed this membership, or has signed in since; None when that is known already."""

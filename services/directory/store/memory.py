@@ -66,6 +66,20 @@ class MemoryStore:
         documents = self._documents.get(model.kind, {}).values()
         return [stored for document in documents if keep(stored := from_document(model, document))]
 
+    async def account_with_id(self, account_id: str) -> Account | None:
+        return next(iter(self._all(Account, lambda a: a.account_id == account_id)), None)
+
+    async def close(self, account: Account) -> None:
+        accounts = self._documents.get(Account.kind, {})
+        if accounts.get(account.id, {}).get("version") != account.version:
+            raise VersionConflict
+        del accounts[account.id]
+        for session in await self.sessions_of(account.id):
+            del self._sessions[session.id]
+
+    async def sessions_of(self, email_key: str) -> list[Session]:
+        return [session for session in self._sessions.values() if session.account == email_key]
+
     async def account_with_handoff(self, code_hash: str) -> Account | None:
         return next(iter(self._all(Account, lambda a: any(h.hash == code_hash for h in a.handoffs))), None)
 

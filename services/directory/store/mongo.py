@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pymongo import IndexModel
 
-from convive_kit.group_commit import DuplicateKey, GroupCommit, GroupRead
+from convive_kit.group_commit import DuplicateKey, GroupCommit, GroupRead, VersionConflict
 from convive_kit.mongo import Database, database_call
 from convive_kit.outbox import OUTBOX_INDEX, OutboxEntry, Publishes, Relay
 from directory.model.account import Account, Session
@@ -49,8 +49,12 @@ INDEXES: dict[str, list[IndexModel]] = {
         IndexModel(
             [("handoffs.hash", 1)], name="handoff", partialFilterExpression={"handoffs.hash": {"$exists": True}}
         ),
+        IndexModel("account_id", name="account_id"),
     ],
-    "sessions": [IndexModel([("expires_at", 1)], name="expiry", expireAfterSeconds=0)],
+    "sessions": [
+        IndexModel([("expires_at", 1)], name="expiry", expireAfterSeconds=0),
+        IndexModel("account", name="account"),
+    ],
 }
 _KINDS = ("cabinets", "dossiers", "members", "accounts")
 
@@ -123,6 +127,22 @@ class MongoStore:
     async def _load(self, model: type[Document], id: str) -> Document | None:
         document = await self._reads[model.kind].load(id)
         return from_document(model, document) if document else None
+
+    async def account_with_id(self, account_id: str) -> Account | None:
+        return next(iter(await self._find(Account, {"account_id": account_id}, limit=1)), None)
+
+    async def close(self, account: Account) -> None:
+        unchanged = {"_id": account.id, "version": account.version, "outbox.0": {"$exists": False}}
+        async with database_call():
+            deleted = await self._database["accounts"].delete_one(unchanged)
+            if deleted.deleted_count == 0:
+                raise VersionConflict
+            await self._database["sessions"].delete_many({"account": account.id})
+
+    async def sessions_of(self, email_key: str) -> list[Session]:
+        found = self._database["sessions"].find({"account": email_key})
+        async with database_call():
+            return [Session.model_validate({**document, "id": document["_id"]}) async for document in found]
 
     async def account_with_handoff(self, code_hash: str) -> Account | None:
         return next(iter(await self._find(Account, {"handoffs.hash": code_hash}, limit=1)), None)

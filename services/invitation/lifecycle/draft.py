@@ -71,6 +71,10 @@ class Draft:
         """Keep in the history something that leaves the state alone."""
         self._step(what, self.after.state, self.after.state, detail)
 
+    def tell(self, fact: str) -> None:
+        """Have others told of something that is no state."""
+        self.entered.append((fact, self.after.state))
+
     def next_link(self, policy: Policy) -> None:
         """A new link supersedes the one before, and goes out with the next send."""
         self.after.link_sequence += 1

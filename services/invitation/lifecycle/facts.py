@@ -26,6 +26,8 @@ def announcements(change: Change, correlation_id: str | None) -> Iterator[Announ
         return
     for fact in change.facts:
         id = f"{after.id}.{fact.version}"
+        # Whoever has to erase an account is told which.
+        more = {"account_id": after.account_id} if fact.name == "erased" else {}
         body = structured(
             id=id,
             source=INVITATION_SOURCE,
@@ -46,6 +48,7 @@ def announcements(change: Change, correlation_id: str | None) -> Iterator[Announ
                 "send_sequence": after.send_sequence,
                 "expires_at": rfc3339(after.expires_at) if after.expires_at else None,
                 "reason": after.reason,
+                **more,
             },
         )
         yield {"id": id, "key": f"invitation.{fact.name}", "body": body}

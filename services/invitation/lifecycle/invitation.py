@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal, Self
 
-from convive_contracts.events import InvitationState
+from convive_contracts.events import InvitationErased, InvitationState
 from invitation.lifecycle.draft import Change, Draft
 from invitation.lifecycle.records import Cause, Channel, Fact, Invitee, Lease, Step, Told
 from invitation.lifecycle.schedule import LINK_IS_ALIVE, Policy
@@ -45,6 +45,8 @@ class Invitation:
     told: Told | None = None
     removal: Told | None = None
     announced: bool = False
+    # Names and addresses were erased for good: nothing that is said of the member brings them back.
+    erased: bool = False
     account_id: str | None = None
     credential: str | None = None
     handled: tuple[str, ...] = ()
@@ -73,6 +75,8 @@ class Invitation:
         """`user.created`: the way in begins, once. Again after a removal, with a newer fact, it begins anew."""
         if self._knows(cause):
             return None
+        if self.erased:
+            return self._noted(cause, "created", {"ignored": "erased"})
         if self.removed:
             # Newer than the removal, not than all we know: an update of the member's new life may have come first.
             if not told.newer_than(self.removal):
@@ -105,6 +109,8 @@ class Invitation:
         and never sends."""
         if self._knows(cause) or not told.newer_than(self.told):
             return None
+        if self.erased:
+            return self._noted(cause, "updated", {"ignored": "erased"})
         draft = Draft(self, cause)
         draft.after.invitee, draft.after.told = invitee, told
         if self.removed:
@@ -314,6 +320,8 @@ class Invitation:
         after.link_sequence, after.send_sequence = told.link_sequence, told.send_sequence
         after.expires_at, after.reason = told.expires_at, told.reason
         after.rebuilt_to, after.rebuilt_at = told.version, cause.at
+        if isinstance(told, InvitationErased) and after.invitee is not None:
+            after.erased, after.invitee = True, after.invitee.nameless()
         draft.stop_sending()
         draft.note("rebuilt", {"version": told.version})
         change = draft.done()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -34,6 +34,11 @@ class Invitee:
     external_ref: str | None = None
     cabinet_phone: str | None = None
     invited_by: str | None = None
+
+    def nameless(self) -> Invitee:
+        """The place without the person."""
+        gone = dict.fromkeys(("phone", "employee_code", "external_ref", "invited_by"))
+        return replace(self, first_name="", last_name="", email="", email_key="", **gone)
 
 
 @dataclass(frozen=True, slots=True)

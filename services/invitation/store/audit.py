@@ -94,3 +94,19 @@ class Audit:
                 AuditRecord(id=document["_id"], **{name: document[name] for name in _FIELDS})
                 async for document in found
             ]
+
+    async def of(self, targets: Sequence[str]) -> Sequence[Document]:
+        """Every record about these, as it is kept."""
+        found = self._records.find({"target": {"$in": list(targets)}}).sort([("at", ASCENDING), ("_id", ASCENDING)])
+        async with database_call():
+            return [document async for document in found]
+
+    async def drop_reasons(self, targets: Sequence[str]) -> None:
+        """Take the words out of the records about these; who did what, and when, stays."""
+        async with database_call():
+            await self._records.update_many({"target": {"$in": list(targets)}}, {"$set": {"reason": None}})
+
+    async def drop(self, before: datetime) -> None:
+        """Delete what is older than may be kept."""
+        async with database_call(60):
+            await self._records.delete_many({"at": {"$lt": before}})

@@ -10,6 +10,7 @@ from convive_kit.mongo import Document
 from convive_kit.outbox import OutboxEntry
 from invitation.lifecycle.facts import announcements
 from invitation.lifecycle.invitation import Change, Invitation, Invitee, Lease, Step, Told
+from invitation.lifecycle.schedule import LINK_IS_ALIVE
 from invitation.lifecycle.states import State
 from invitation.store.search import beginnings, phrases
 
@@ -67,6 +68,7 @@ _PLAIN = (
     "due_at",
     "reason",
     "announced",
+    "erased",
     "disarmed",
     "rebuilt_to",
     "rebuilt_at",
@@ -157,6 +159,12 @@ def _fields(invitation: Invitation) -> Document:
     values = ((name, cast("object", getattr(invitation, name))) for name in _PLAIN)
     fields: Document = {name: value for name, value in values if value is not None and value is not False}
     fields["state"] = invitation.state.value
+    if invitation.invitee is not None and invitation.invitee.email_key:
+        # Who is still to be announced is in no list, and who has come to an end is kept for so long and no longer.
+        if not invitation.announced:
+            fields["held"] = True
+        elif invitation.state not in LINK_IS_ALIVE or invitation.expires_at is None:
+            fields["ended"] = True
     if invitation.lease is not None:
         fields["lease"] = {"owner": invitation.lease.owner, "until": invitation.lease.until}
     for name, told in (("told", invitation.told), ("removal", invitation.removal)):

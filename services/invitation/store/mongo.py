@@ -30,6 +30,7 @@ from invitation.store.documents import (
     to_document,
     to_update,
 )
+from invitation.store.personal_data import ERASURES, PERSONAL_INDEXES
 from invitation.store.protocol import Filter, Names, Page, Row
 from invitation.store.replays import REPLAYS
 from invitation.store.runs import RUN_INDEXES
@@ -51,6 +52,7 @@ INDEXES = (
     OUTBOX_INDEX,
     IndexModel("disarmed", name="disarmed", partialFilterExpression={"disarmed": True}),
     *LIST_INDEXES,
+    *PERSONAL_INDEXES,
 )
 LOOKED_AT = 2000
 """Invitations looked at in one go for those that fit the rest of a filter."""
@@ -64,7 +66,7 @@ async def create_indexes(database: Database) -> None:
     """Make the indexes that are missing; safe to repeat, and from several processes at once."""
     async with database_call(60):
         await database[INVITATIONS].create_indexes(list(INDEXES))
-        for runs in (REPLAYS, BULK):
+        for runs in (REPLAYS, BULK, ERASURES):
             await database[runs].create_indexes(list(RUN_INDEXES))
         await database[TOKENS].create_indexes(list(TOKEN_INDEXES))
         await database[AUDIT].create_indexes(list(AUDIT_INDEXES))

@@ -19,7 +19,8 @@ SHORT, LONG = 2, 5
 def phrases(invitee: Invitee) -> list[str]:
     """What may be searched: the name in both orders, and the address."""
     first, last = search_key(invitee.first_name), search_key(invitee.last_name)
-    return list(dict.fromkeys((f"{first} {last}", f"{last} {first}", search_key(invitee.email))))
+    found = (f"{first} {last}".strip(), f"{last} {first}".strip(), search_key(invitee.email))
+    return [phrase for phrase in dict.fromkeys(found) if phrase]
 
 
 def beginnings(of: Sequence[str]) -> list[str]:
