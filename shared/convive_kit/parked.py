@@ -21,6 +21,7 @@ Status = Literal["parked", "replayed", "edited", "discarded"]
 INDEXES = (
     IndexModel([("status", 1), ("last_seen", -1), ("_id", -1)], name="list"),
     IndexModel([("fingerprint", 1), ("status", 1), ("last_seen", -1), ("_id", -1)], name="group"),
+    IndexModel([("status", 1), ("_id", 1)], name="frozen"),
 )
 
 

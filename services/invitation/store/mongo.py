@@ -202,7 +202,7 @@ class MongoStore:
 
     async def is_empty(self) -> bool:
         async with database_call():
-            return await self._invitations.find_one({}, {"_id": 1}) is None
+            return await self._invitations.find_one({}, {"_id": 1}, hint="_id_") is None
 
 
 async def _answer(asked: asyncio.Future[Document | None]) -> Document | None:
