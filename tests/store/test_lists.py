@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from convive_contracts.envelope import rfc3339
 from invitation.lifecycle.invitation import Invitation, Invitee
 from invitation.lifecycle.states import State
 from invitation.store import bulk, mongo, statistics
@@ -104,8 +105,8 @@ async def test_a_table_holds_every_row_of_a_filter_once(made: Made, monkeypatch:
                 invitation.reason,
                 invitation.invitee.email,
                 invitation.invitee.dossier_name,
-                invitation.created_at,
-                invitation.expires_at,
+                rfc3339(invitation.created_at),
+                invitation.expires_at and rfc3339(invitation.expires_at),
             )
 
 
