@@ -28,10 +28,11 @@ class Database:
     Same port and data after `restart()`.
     """
 
-    def __init__(self, folder: Path | None = None, *, log: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, *, log: Path | None = None, cache_gb: float = 0.25) -> None:
         self._temporary = tempfile.TemporaryDirectory(prefix="convive-database-") if folder is None else None
         self.folder = folder or Path(self._temporary.name if self._temporary else "")
         self._log = log or self.folder / "database.log"
+        self._cache_gb = cache_gb
         self._port = 0
         self._server: Process | None = None
 
@@ -113,7 +114,7 @@ class Database:
         command = [
             *(str(program), "--dbpath", str(data), "--replSet", _SET),
             *("--bind_ip", LOOPBACK, "--port", str(self._port), "--nounixsocket"),
-            *("--wiredTigerCacheSizeGB", "0.25", "--oplogSize", "256", "--quiet"),
+            *("--wiredTigerCacheSizeGB", f"{self._cache_gb:g}", "--oplogSize", "256", "--quiet"),
             *("--setParameter", "diagnosticDataCollectionEnabled=false"),
         ]
         self._server = Process("MongoDB", command, log=self._log, env=plain_environment(**env))

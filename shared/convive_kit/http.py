@@ -23,7 +23,7 @@ Item = TypeVar("Item")
 
 def rfc3339(moment: datetime) -> str:
     """RFC 3339 in UTC with milliseconds, as every time in our answers."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 Timestamp = Annotated[datetime, PlainSerializer(rfc3339, return_type=str, when_used="json")]

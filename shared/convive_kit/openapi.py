@@ -51,10 +51,13 @@ def openapi_document(about: About, routes: Sequence[Route], guards: Sequence[Gua
             reference: str = references[route.body, "validation"]["$ref"]
             for schema in definitions["$defs"][reference.rpartition("/")[2]].get("properties", {}).values():
                 schema.pop("default", None)
+    refusals = {guard.name: guard.refusals for guard in guards}
     paths: Json = {}
     for route in routes:
         operations = paths.setdefault(re.sub(r"\{(\w+):[^}]*\}", r"{\1}", route.path), {})
-        operations[route.method.lower()] = _operation(route, references, definitions.get("$defs", {}))
+        operations[route.method.lower()] = _operation(
+            route, references, definitions.get("$defs", {}), refusals.get(route.auth or "", ())
+        )
     return {
         "openapi": "3.1.0",
         "info": {"title": about.title, "version": about.version, "description": about.description},
@@ -79,7 +82,7 @@ def _models(routes: Iterable[Route]) -> Iterable[tuple[type[BaseModel], Mode]]:
             yield route.response, "serialization"
 
 
-def _operation(route: Route, references: Any, definitions: Json) -> Json:
+def _operation(route: Route, references: Any, definitions: Json, refusals: Sequence[int]) -> Json:
     words = re.findall(r"\w+", re.sub(r":[^}]*\}", "}", route.path))
     # An operation of `/v1/dossiers/{id}` is filed under `dossiers`, one of `/livez` under `livez`.
     tag = next((word for word in words if not re.fullmatch(r"v\d+|internal", word)), "root")
@@ -88,7 +91,7 @@ def _operation(route: Route, references: Any, definitions: Json) -> Json:
         "summary": route.summary,
         "tags": [tag],
         "parameters": list(_parameters(route, references, definitions)),
-        "responses": _responses(route, references),
+        "responses": _responses(route, references, refusals),
     }
     if said := inspect.getdoc(route.handler):
         operation["description"] = said
@@ -119,15 +122,13 @@ def _parameters(route: Route, references: Any, definitions: Json) -> Iterable[Js
             yield parameter | {"schema": schema}
 
 
-def _responses(route: Route, references: Any) -> Json:
+def _responses(route: Route, references: Any, refusals: Sequence[int]) -> Json:
     answer: Json = {"description": HTTPStatus(route.status).phrase}
     if route.response:
         answer["content"] = {"application/json": {"schema": references[route.response, "serialization"]}}
     elif route.streams:
         answer["content"] = {kind: {"schema": {"type": "string"}} for kind in route.streams}
-    problems = {*route.problems}
-    if route.auth:
-        problems |= {401}
+    problems = {*route.problems, *refusals}
     if route.body:
         problems |= {400, 413, 415, 422}
     if route.query:

@@ -25,6 +25,7 @@ Status = Literal["waiting", "parked", "replayed", "edited", "discarded"]
 INDEXES = (
     IndexModel([("status", 1), ("last_seen", -1), ("_id", -1)], name="list"),
     IndexModel([("fingerprint", 1), ("status", 1), ("last_seen", -1), ("_id", -1)], name="group"),
+    IndexModel([("status", 1), ("_id", 1)], name="frozen"),
 )
 
 

@@ -22,6 +22,8 @@ class Guard:
     name: str
     description: str
     check: Callable[[web.Request], Awaitable[None]]
+    refusals: Sequence[int] = (401,)
+    """The statuses it refuses a call with."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 from deploy.local.programs import REPOSITORY
 from deploy.local.trouble import CannotStart
-from tests.bench import memory, report, round_trips, sent, sink, startup
+from tests.bench import memory, operations, report, round_trips, sent, sink, startup
 from tests.bench.stage import Stage
 
 
@@ -23,8 +23,11 @@ def _options() -> argparse.Namespace:
     named = os.environ.get("CASE", "").replace(",", " ").split()
     parser.add_argument("case", nargs="*", help=f"which to run: {', '.join(report.TITLES)} (default: all)")
     parser.add_argument("--events", type=int, default=4000, help="events per run of `sent` and `round_trips`")
-    parser.add_argument("--repeat", type=int, default=3, help="rounds of `sent` (starts: at least 5)")
+    parser.add_argument("--repeat", type=int, default=3, help="rounds of `sent` and `operations` (starts: at least 5)")
     parser.add_argument("--waiting", type=int, default=100_000, help="events that wait in `memory`")
+    parser.add_argument(
+        "--stored", type=int, nargs="+", default=[10_000, 1_000_000], help="how many `operations` stores"
+    )
     parser.add_argument("--within", type=float, default=90, help="seconds after which `memory` stops looking")
     parser.add_argument("--on-disk", action="store_true", help="keep broker and database files on disk, not in memory")
     parser.add_argument("--no-docs", action="store_true", help="print only; leave docs/benchmarks.* alone")
@@ -65,6 +68,8 @@ async def _run(options: argparse.Namespace) -> None:
             await case("memory", memory.run(stage, options.waiting, options.within), report.memory_chapter)
         if "start" in options.case:
             await case("start", startup.run(stage, max(5, options.repeat)), report.start_chapter)
+        if "operations" in options.case:
+            await case("operations", operations.run(stage, options.stored, options.repeat), report.operations_chapter)
     if not options.no_docs:
         report.keep(REPOSITORY / "docs", chapters)
         print("\nWritten to docs/benchmarks.md and docs/benchmarks.json.")

@@ -8,9 +8,10 @@ import platform
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-from tests.bench import memory, round_trips, sent, startup
+from tests.bench import memory, operations, round_trips, sent, startup
 
 Lines = list[str]
 _PACKAGES = ("aio-pika", "aiosmtplib", "faststream", "motor", "pydantic", "pymongo", "uvloop")
@@ -85,11 +86,55 @@ def start_chapter(starts: Sequence[startup.Start]) -> Lines:
     return lines
 
 
+def operations_chapter(results: Sequence[operations.Result]) -> Lines:
+    """What is slower than its bar first in each table; of several rounds the median, and the best in parentheses."""
+    held = [one for one in results if isinstance(one, operations.Population)]
+    few, many = held[0].stored, held[-1].stored
+    looked = {(one.stored, one.what): one for one in results if isinstance(one, operations.Looked)}
+    lines = [
+        f"| question | p50, {few:,} stored | p50, {many:,} stored | ratio | bar | p99, {many:,} stored | bar | |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    rows: list[tuple[bool, str]] = []
+    for what in dict.fromkeys(what for _, what in looked):
+        one, other = looked[few, what], looked[many, what]
+        ratio, p99 = min(other.p50) / min(one.p50), median(other.p99)
+        is_list = what != operations.OVERVIEW
+        met = (ratio <= 1.5 or not is_list) and min(other.p99) < 50
+        short = f", short: {other.items} items" if is_list and other.goes_on and other.items < 50 else ""
+        line = (
+            f"| {what}{short} | {min(one.p50):.1f} ms | {median(other.p50):.1f} ({min(other.p50):.1f}) ms | {ratio:.2f}"
+            f" | {'≤ 1.5' if is_list else ''} | {p99:.1f} ({min(other.p99):.1f}) ms | < 50 ms | {_verdict(met)} |"
+        )
+        rows.append((met, line))
+    lines += [row for _, row in sorted(rows, key=lambda row: row[0])]
+    lines += [
+        "",
+        "| export | rows per second, each round | bar | | memory before | highest | after |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for stored, format in dict.fromkeys((o.stored, o.format) for o in results if isinstance(o, operations.Exported)):
+        runs = [o for o in results if isinstance(o, operations.Exported) and (o.stored, o.format) == (stored, format)]
+        rates = ", ".join(f"{one.rate:,.0f}" for one in runs)
+        bar = f"≥ 20,000 | {_verdict(max(one.rate for one in runs) >= 20_000)}" if stored == many else " | "
+        lines.append(
+            f"| {stored:,} as {format} | {rates} | {bar} | {runs[0].before:.0f} MB"
+            f" | {max(one.highest for one in runs):.0f} MB | {runs[-1].after:.0f} MB |"
+        )
+    lines += ["", "| stored | made in | bytes each: document | on disk | indexes |", "| --- | --- | --- | --- | --- |"]
+    lines += [
+        f"| {one.stored:,} | {one.seconds:.0f} s | {one.document:.0f} | {one.on_disk:.0f} | {one.indexes:.0f} |"
+        for one in held
+    ]
+    return lines
+
+
 TITLES = {
     "sent": "From `user.created` to `sent`, recorded and published",
     "round_trips": "Round trips to the database",
     "memory": "Memory while events wait",
     "start": "From start to ready",
+    "operations": "What operators wait for",
 }
 METHODS = {
     "sent": """\
@@ -113,6 +158,12 @@ mail server refuses connections. Resident memory (VmRSS, VmHWM).""",
     "start": """\
 Process start to the first 200 of `/readyz`, asked every 10 ms; the two services in turn. The first start of each,
 shown apart, also makes queues and indexes.""",
+    "operations": """\
+The service's web part alone, over HTTP, one request after another on one connection; first pages of 50. Each question
+is asked 60 times a round: of several rounds the median, in parentheses the best, by which bars are judged: another
+tenant of the machine makes a round slower and never faster. A page is short where a rare combination would scan too
+far. The overview is counted in the background and says of when it is. Memory is resident memory (VmRSS) of the
+service. Indexes are made after the documents, so they are denser than those that grew.""",
 }
 
 

@@ -253,8 +253,8 @@ class Lane(Stack):
         await asyncio.sleep(0.3)  # until the broker has noticed
         for queue in (*_QUEUES, HEARD):
             await (await self.bus.channel.get_queue(queue, ensure=False)).purge()
-        await self.invitations["invitations"].delete_many({})
-        await self.invitations["replays"].delete_many({})
+        for kind in ("invitations", "replays", "bulk"):
+            await self.invitations[kind].delete_many({})
         for kind in ("dossiers", "members", "accounts"):
             await self.directories[kind].delete_many({})
         for child in self.children.values():
@@ -282,8 +282,9 @@ class Lane(Stack):
                 return f"an outbox of {kind} is not empty"
         if await self.directories["dossiers"].find_one({"unfinished_since": {"$exists": True, "$ne": None}}):
             return "a dossier is unfinished"
-        if await self.invitations["replays"].find_one({"status": "running"}):
-            return "a replay is running"
+        for kind in ("replays", "bulk"):
+            if await self.invitations[kind].find_one({"status": "running"}):
+                return f"one of {kind} is running"
         return ""
 
     async def at_rest(self) -> bool:

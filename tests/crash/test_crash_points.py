@@ -27,8 +27,9 @@ import pytest
 
 from deploy.local.broker import Broker
 from deploy.local.programs import REPOSITORY
+from tests.crash.guests import Guest, Scenario
 from tests.crash.lanes import Lane, Nursery
-from tests.crash.scenarios import SCENARIOS, Guest, Scenario
+from tests.crash.scenarios import SCENARIOS
 from tests.crash.sources import source
 from tests.real_parts import finished
 from tests.running import until

@@ -142,15 +142,3 @@ async def test_a_discarded_one_that_comes_again_is_back(lot: Lot) -> None:
 
     (back,) = await lot.all()
     assert back.fields["count"] == 2
-
-
-async def test_lists_are_read_from_their_index(lot: Lot) -> None:
-    for number in range(20):
-        await lot.park(str(number).encode())
-    query = {"status": "parked", "last_seen": {"$lte": NOW}}
-
-    plan = str(await lot.collection.find(query).sort([("last_seen", -1), ("_id", -1)]).explain())
-
-    assert "IXSCAN" in plan
-    assert "COLLSCAN" not in plan
-    assert "'stage': 'SORT'" not in plan

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import replace
-from uuid import uuid4
 
 import pytest
 
 from convive_kit.mongo import Driver, close_client, open_client
 from convive_kit.outbox import OutboxEntry
-from invitation.lifecycle.invitation import Change
-from invitation.store.documents import to_document
 from invitation.store.memory import MemoryStore
-from invitation.store.mongo import INVITATIONS, create_indexes
-from tests.store.stores import Made, mongo_store, some_invitations
-from tests.unit.lifecycle.making import NOW
+from invitation.store.mongo import create_indexes
+from tests.store.stores import Made, crowd, mongo_store
 
 
 @pytest.fixture(
@@ -60,10 +55,5 @@ async def mongo(mongo_url: str, database: str) -> AsyncGenerator[Made]:
 async def crowded(mongo: Made) -> Made:
     """A thousand invitations."""
     assert mongo.database is not None
-    await mongo.database[INVITATIONS].insert_many(
-        [
-            to_document(Change(None, replace(i, id=str(uuid4()), due_at=NOW), (), ()), [])
-            for i in some_invitations() * 55
-        ]
-    )
+    await crowd(mongo.database)
     return mongo

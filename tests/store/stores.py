@@ -9,12 +9,13 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from convive_kit.group_commit import GroupCommit
-from convive_kit.mongo import Client, Database
+from convive_kit.mongo import Client, Database, Document
 from convive_kit.outbox import OutboxEntry
 from invitation.lifecycle.invitation import Change, Invitation
 from invitation.lifecycle.states import State
+from invitation.store.documents import to_document
 from invitation.store.mongo import INVITATIONS, MongoStore
-from invitation.store.protocol import Store
+from invitation.store.protocol import Filter, Store
 from tests.unit.lifecycle.making import NOW, POLICY, a_blank, an_event, an_invitation, an_invitee, told
 
 
@@ -54,6 +55,55 @@ FIRST_NAMES = ["Élodie", "Jean  Marc", "Lœtitia", "Bo", "(Elo."]
 LAST_NAMES = ["Martin", "O'Élan", "李"]
 
 
+BEGINNINGS = (
+    "e",
+    "el",
+    "elodi",
+    "elodie",
+    "elodie martin",
+    "martin e",
+    "jean m",
+    "loetitia",
+    "o'el",
+    "bo",
+    "bo ma",
+    "bo martin",
+    "(el",
+    "李",
+    "p1@ex",
+    "nobody",
+    ".",
+)
+
+FILTERS = [
+    Filter(),
+    Filter(states=[State.SENT]),
+    Filter(states=[State.SENT, State.FAILED]),
+    Filter(channels=["sms"]),
+    Filter(channels=["sms", "none"]),
+    Filter(cabinet_ids=[CABINETS[0]]),
+    Filter(cabinet_ids=CABINETS),
+    Filter(dossier_ids=[DOSSIERS[1]]),
+    Filter(dossier_ids=DOSSIERS[:2]),
+    Filter(member_ids=[str(UUID(int=101))]),
+    Filter(member_ids=[str(UUID(int=101)), str(UUID(int=102))]),
+    Filter(email_keys=["p1@example.com"]),
+    Filter(email_keys=["p1@example.com", "p2@example.com"]),
+    Filter(errors=["550 no such user"]),
+    Filter(created_after=NOW + timedelta(minutes=2)),
+    Filter(created_before=NOW + timedelta(minutes=2)),
+    Filter(created_after=NOW + timedelta(minutes=1), created_before=NOW + timedelta(minutes=4)),
+    Filter(stuck_since=NOW + timedelta(hours=6)),
+    Filter(stuck_since=NOW + timedelta(hours=16), states=[State.SENT, State.ACTIVE]),
+    Filter(stuck_since=NOW + timedelta(hours=16), states=[State.ACTIVE, State.REVOKED]),
+    Filter(states=[State.SENT, State.OPENED], cabinet_ids=[CABINETS[0]], channels=["email"]),
+    Filter(member_ids=[str(UUID(int=999))]),
+    *(Filter(begins=begins) for begins in BEGINNINGS),
+    Filter(begins="el", states=[State.SENT, State.OPENED], cabinet_ids=[CABINETS[0]]),
+    Filter(begins="elodie m", dossier_ids=[DOSSIERS[0]], errors=["451 later"]),
+]
+
+
 def some_invitations() -> list[Invitation]:
     """Two of each state with everything about them varied, three at a time of the same moment."""
     invitations: list[Invitation] = []
@@ -79,17 +129,11 @@ def some_invitations() -> list[Invitation]:
     return invitations
 
 
-async def explain(made: Made, run: Any, collection: str = INVITATIONS) -> str:
-    """How the database found what `run` asks for; of several queries, the last. None may sort in memory or read all."""
-    assert made.database is not None
-    await made.database.command("profile", 2)
-    await run()
-    await made.database.command("profile", 0)
-    namespace = f"{made.database.name}.{collection}"
-    profiled = await made.database["system.profile"].find({"ns": namespace, "op": "query"}).sort("ts", 1).to_list(10)
-    await made.database["system.profile"].drop()
-    assert profiled
-    for query in profiled:
-        assert not (query.get("hasSortStage", False) and query["keysExamined"] > 0), query["planSummary"]
-        assert "COLLSCAN" not in query["planSummary"]
-    return profiled[-1]["planSummary"]
+async def crowd(database: Database) -> None:
+    """A thousand invitations, about three at a time of the same moment."""
+    made: list[Document] = []
+    for number, one in enumerate(some_invitations() * 55):
+        created_at = one.created_at + timedelta(milliseconds=number // 18)
+        invitation = replace(one, id=str(uuid4()), created_at=created_at, due_at=NOW)
+        made.append(to_document(Change(None, invitation, (), ()), []))
+    await database[INVITATIONS].insert_many(made)

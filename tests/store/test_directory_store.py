@@ -355,30 +355,6 @@ async def test_an_email_cannot_change_in_the_gap_between_redemption_and_note(sto
 # What only a real database can show.
 
 
-@pytest.mark.parametrize(
-    ("kind", "query", "order"),
-    [
-        ("dossiers", {"cabinet_id": "c", "archived_at": None}, "name_key"),
-        ("dossiers", {"cabinet_id": "c", "archived_at": None, "name_key": {"$gte": "a", "$lt": "b"}}, "name_key"),
-        ("members", {"dossier_id": "d", "removed_at": None}, "created_at"),
-        ("members", {"dossier_id": "d", "email_key": "e"}, None),
-        ("accounts", {"handoffs.hash": "h"}, None),
-        ("dossiers", {"unfinished_since": {"$lt": NOW}}, "unfinished_since"),
-    ],
-)
-async def test_every_query_uses_an_index(
-    mongo: tuple[MongoStore, Database], kind: str, query: dict[str, Any], order: str | None
-) -> None:
-    _, database = mongo
-    find: dict[str, Any] = {"find": kind, "filter": query}
-    if order:
-        find["sort"] = {order: 1, "_id": 1} if order in ("name_key", "created_at") else {order: 1}
-    plan = str((await database.command({"explain": find, "verbosity": "queryPlanner"}))["queryPlanner"]["winningPlan"])
-    assert "IXSCAN" in plan
-    assert "COLLSCAN" not in plan
-    assert "'SORT'" not in plan
-
-
 async def test_preparing_again_is_safe(mongo: tuple[MongoStore, Database]) -> None:
     store, database = mongo
     await store.prepare()

@@ -21,7 +21,7 @@ from invitation.store.documents import KEPT_STEPS, from_document, to_document, t
 from invitation.store.mongo import INVITATIONS, create_indexes
 from invitation.store.protocol import Contended, Store, decide_and_save, decide_or_begin
 from tests.real_parts import finished
-from tests.store.stores import Made, a_new, explain, mongo_store
+from tests.store.stores import Made, a_new, mongo_store
 from tests.unit.lifecycle.making import (
     NOW,
     POLICY,
@@ -406,14 +406,6 @@ async def test_whoever_loses_race_after_race_is_told_to_come_back(made: Made) ->
 
 
 # --- what the database does for it -------------------------------------------------------------------------------
-
-
-@pytest.mark.database
-@pytest.mark.parametrize("channels", [["email"], ["email", "sms", "none"]])
-async def test_what_is_due_is_read_from_its_index_in_order(crowded: Made, channels: list[str]) -> None:
-    plan = await explain(crowded, lambda: crowded.store.due(NOW, 20, channels))
-
-    assert set(plan.split(", IXSCAN ")) <= {"IXSCAN { channel: 1, due_at: 1 }", "{ channel: 1, due_at: 1 }"}
 
 
 @pytest.mark.database

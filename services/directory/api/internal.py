@@ -90,7 +90,7 @@ class AccountState(BaseModel):
 
 
 class Address(_Lenient):
-    email: Email = ""
+    email: Email | None = None
     phone: Phone | None = None
 
 
@@ -164,7 +164,9 @@ class Internal:
         body = await json_body(request, Address)
         dossier.refuse_archived()
         fields = body.model_dump(exclude_unset=True)
-        if "email" in fields:
+        if body.email is None:
+            fields.pop("email", None)
+        else:
             fields["email_key"] = email_key(body.email)
         edited = await self._membership.edit(member, fields, dossier, cabinet)
         return CorrectedMember(

@@ -67,6 +67,7 @@ class Callers:
             f"ops_{role}_or_cabinet" if cabinets else f"ops_{role}",
             f"{meaning}, or a cabinet's API key, which sees its own." if cabinets else f"{meaning}.",
             check,
+            refusals=(401, 403),
         )
 
     async def of(self, request: web.Request) -> Caller:

@@ -33,7 +33,7 @@ _MOST = 1000
 class Person(Body):
     """Whom it is about: everything of an e-mail address, or one member's place."""
 
-    email: Email = ""
+    email: Email | None = None
     member_id: UUID | None = None
     reason: Annotated[str, Field(min_length=1, max_length=500, description="Why. Do not name the person.")]
 
@@ -126,7 +126,7 @@ class ErasureApi:
             created_at=self._now(),
             matched=len(found),
             invitations=found,
-            email=wanted.email or None,
+            email=wanted.email,
             member_id=member_id,
         )
         async with self._auditing.witness(request, "person.erase", f"erasure:{erasure.id}", wanted.reason) as record:
@@ -163,7 +163,7 @@ class ErasureApi:
                 invitations=_plain(documents),
                 parked_messages=_plain(parked),
                 audit=_plain(await self._audit.of([f"invitation:{id}" for id in ids])),
-                directory=await self._directory.personal_data(wanted.email or None, sorted(members)),
+                directory=await self._directory.personal_data(wanted.email, sorted(members)),
             )
 
 

@@ -9,11 +9,10 @@ import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from io import StringIO
-from typing import Any
 
 from aiohttp import web
 
-from convive_kit.http import parse_query, rfc3339
+from convive_kit.http import parse_query
 from convive_kit.routes import Route
 from invitation.ops.auditing import Auditing
 from invitation.ops.callers import CALLER
@@ -22,7 +21,11 @@ from invitation.store.documents import COLUMNS
 from invitation.store.protocol import Row, Store
 
 _READERS_PATIENCE = 60.0
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = frozenset("=+-@\t\r")
+_WRITTEN_BY_PEOPLE = (
+    "reason", "first_name", "last_name", "email", "phone", "member_id", "dossier", "dossier_id", "cabinet",
+    "cabinet_id", "source",
+)  # fmt: skip
 _PHONE = re.compile(r"\+[0-9]+")
 _KINDS = {"csv": "text/csv", "jsonl": "application/jsonl"}
 
@@ -81,22 +84,19 @@ def _head() -> str:
 
 def _csv(rows: Sequence[Row]) -> str:
     table = StringIO()
-    csv.writer(table).writerows([[_cell(value) for value in row.values()] for row in rows])
+    csv.writer(table).writerows([_harmless(row).values() for row in rows])
     return table.getvalue()
 
 
-def _cell(value: object) -> object:
-    if isinstance(value, datetime):
-        return rfc3339(value)
-    # A spreadsheet would take it for a formula (OWASP, CSV injection). A phone number it may.
-    if isinstance(value, str) and value[:1] in _FORMULA and not _PHONE.fullmatch(value):
-        return f"'{value}"
-    return value
+def _harmless(row: Row) -> Row:
+    """A row without what a spreadsheet would take for a formula (OWASP, CSV injection). A phone number it may."""
+    found = [name for name in _WRITTEN_BY_PEOPLE if (text := row[name]) and text[0] in _FORMULA]
+    marked = {name: f"'{row[name]}" for name in found if not _PHONE.fullmatch(row[name])}
+    return {**row, **marked} if marked else row
 
 
 def _json_lines(rows: Sequence[Row]) -> str:
-    return "".join(json.dumps(row, default=_plain, ensure_ascii=False, separators=(",", ":")) + "\n" for row in rows)
+    return "".join([f"{_encode(row)}\n" for row in rows])
 
 
-def _plain(value: Any) -> str:
-    return rfc3339(value)
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode

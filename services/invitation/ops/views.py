@@ -37,7 +37,7 @@ class Extend(Body):
 
 
 class Correct(Body):
-    email: Email = ""
+    email: Email | None = None
     phone: Phone | None = None
     reason: Annotated[str, Field(max_length=500)] | None = None
 

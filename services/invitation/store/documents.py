@@ -40,6 +40,16 @@ COLUMNS = {
 }
 """The columns of an exported table, and where in a document each is found."""
 
+_AS_TEXT = "%Y-%m-%dT%H:%M:%S.%LZ"
+FLAT: Document = {
+    "_id": 0,
+    **{
+        column: {"$dateToString": {"date": f"${path}", "format": _AS_TEXT}} if column.endswith("_at") else f"${path}"
+        for column, path in COLUMNS.items()
+    },
+}
+"""The projection that makes a row of a document, where that costs least. What is missing is left out."""
+
 KEPT_STEPS = 300
 """A history longer than any honest life; what floods it pushes the oldest steps out."""
 
@@ -193,16 +203,6 @@ def _searched(invitee: Invitee | None) -> Document:
         return {}
     searched = phrases(invitee)
     return {"phrases": searched, "beginnings": beginnings(searched)}
-
-
-def row_of(document: Mapping[str, Any]) -> dict[str, Any]:
-    """One line of a table, straight from the document."""
-    nothing: Mapping[str, Any] = {}
-    within = {"": document, **{place: document.get(place, nothing) for place in ("member", "dossier", "cabinet")}}
-    return {column: within[place].get(field) for column, place, field in _PLACES}
-
-
-_PLACES = [(column, place, field) for column, path in COLUMNS.items() for place, _, field in [path.rpartition(".")]]
 
 
 def _told(fields: Mapping[str, Any] | None) -> Told | None:

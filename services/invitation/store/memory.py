@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from copy import copy
 from datetime import datetime
+from typing import Any
 
+from convive_contracts.envelope import rfc3339
 from convive_contracts.events import CabinetState, DossierState
 from convive_kit.group_commit import DuplicateKey, VersionConflict
 from convive_kit.outbox import OutboxEntry
 from invitation.lifecycle.invitation import Change, Invitation, Invitee, Step
 from invitation.lifecycle.states import FINAL
-from invitation.store.documents import KEPT_STEPS, entries, key_of, row_of, to_document
+from invitation.store.documents import COLUMNS, KEPT_STEPS, entries, key_of, to_document
 from invitation.store.protocol import Filter, Names, Page, Row
 from invitation.store.search import phrases
 
@@ -90,13 +92,22 @@ class MemoryStore:
     async def rows(self, which: Filter) -> AsyncGenerator[Sequence[Row]]:
         page = await self.find(which, limit=len(self._invitations))
         if page.items:
-            yield [row_of(to_document(Change(None, invitation, (), ()), [])) for invitation in page.items]
+            yield [_row(to_document(Change(None, invitation, (), ()), [])) for invitation in page.items]
 
     async def disarmed(self, limit: int) -> Sequence[str]:
         return [i.id for i in self._invitations.values() if i.disarmed][:limit]
 
     async def is_empty(self) -> bool:
         return not self._invitations
+
+
+def _row(document: Mapping[str, Any]) -> Row:
+    row: dict[str, Any] = {}
+    for column, path in COLUMNS.items():
+        place, _, field = path.rpartition(".")
+        value = (document.get(place, {}) if place else document).get(field)
+        row[column] = rfc3339(value) if isinstance(value, datetime) else value
+    return row
 
 
 def _shows(which: Filter, invitation: Invitation) -> bool:

@@ -21,11 +21,11 @@ from invitation.store.audit import AUDIT, AUDIT_INDEXES
 from invitation.store.bulk import BULK
 from invitation.store.documents import (
     COLUMNS,
+    FLAT,
     WITHOUT_HISTORY,
     entries,
     from_document,
     key_of,
-    row_of,
     steps_of,
     to_document,
     to_update,
@@ -56,8 +56,9 @@ INDEXES = (
 )
 LOOKED_AT = 2000
 """Invitations looked at in one go for those that fit the rest of a filter."""
-ROWS = 2000
+ROWS = 1000
 """Rows of a table read at a time."""
+_NO_VALUES = dict.fromkeys(COLUMNS)
 PATIENCE = 0.025
 """Seconds after which a list shows what it has found so far."""
 
@@ -174,20 +175,28 @@ class MongoStore:
 
     async def rows(self, which: Filter) -> AsyncGenerator[Sequence[Row]]:
         walk = Walk.through(which, newest_first=True)
-        columns = dict.fromkeys(COLUMNS.values(), 1)
-        after: Key | None = None
-        while True:
-            # In pieces by key, not by a cursor that would have to live as long as the reader takes.
-            edge = await self._edge(walk, after, ROWS)
-            wanted = {**walk.between(after, edge), **walk.rest}
-            found = self._invitations.find(wanted, columns, hint=walk.index).sort(walk.order)
-            async with database_call():
-                rows = [row_of(document) for document in await found.to_list(None)]
-            if rows:
-                yield rows
-            if edge is None:
-                return
-            after = edge
+        reading = asyncio.create_task(self._piece(walk, None))
+        try:
+            while True:
+                rows, edge = await reading
+                if edge is not None:
+                    # The next is read while this one is carried out; more is never held.
+                    reading = asyncio.create_task(self._piece(walk, edge))
+                if rows:
+                    yield rows
+                if edge is None:
+                    return
+        finally:
+            reading.cancel()
+
+    async def _piece(self, walk: Walk, after: Key | None) -> tuple[Sequence[Row], Key | None]:
+        """Rows behind `after`, and where to go on. By key, not by a cursor that would have to live as long as the
+        reader takes."""
+        edge = await self._edge(walk, after, ROWS)
+        wanted = {**walk.between(after, edge), **walk.rest}
+        found = self._invitations.find(wanted, FLAT, hint=walk.index).sort(walk.order)
+        async with database_call():
+            return [{**_NO_VALUES, **document} for document in await found.to_list(None)], edge
 
     async def _edge(self, walk: Walk, after: Key | None, looked_at: int) -> Key | None:
         """The last one to look at in one go, or None when all that is left can be."""
@@ -204,7 +213,7 @@ class MongoStore:
 
     async def is_empty(self) -> bool:
         async with database_call():
-            return await self._invitations.find_one({}, {"_id": 1}) is None
+            return await self._invitations.find_one({}, {"_id": 1}, hint="_id_") is None
 
 
 async def _answer(asked: asyncio.Future[Document | None]) -> Document | None:

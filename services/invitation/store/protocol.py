@@ -53,7 +53,7 @@ class Page:
 
 
 Row = Mapping[str, Any]
-"""An invitation as one line of a table; see `COLUMNS` in `store.documents`."""
+"""An invitation as one line of a table, moments as text; see `COLUMNS` in `store.documents`."""
 
 
 @dataclass(frozen=True, slots=True)

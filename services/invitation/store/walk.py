@@ -91,16 +91,12 @@ class Walk:
         """What is walked behind `after`, up to and with `edge`."""
         ahead, back = ("$lt", "$gt") if self.newest_first else ("$gt", "$lt")
         bounds: list[Document] = list(self.walked.get("$and", ()))
-        for key, way, itself in ((after, ahead, False), (edge, back, True)):
-            if key is None:
-                continue
-            moment, id = key
-            # The first bound is what the index can use, the second what the key says.
-            beyond = f"{way}e" if itself else way
-            bounds += [
-                {"created_at": {f"{way}e": moment}},
-                {"$or": [{"created_at": {way: moment}}, {"_id": {beyond: id}}]},
-            ]
+        for key, way, beyond in ((after, ahead, f"{back}e"), (edge, back, ahead)):
+            if key is not None:
+                moment, id = key
+                # The first bound is what the index can use; the second leaves out those of the same moment that lie
+                # beyond. An `$or` would say the same, but may be taken for two walks whose results are to be sorted.
+                bounds += [{"created_at": {f"{way}e": moment}}, {"$nor": [{"created_at": moment, "_id": {beyond: id}}]}]
         return {**self.walked, "$and": bounds} if bounds else dict(self.walked)
 
 
