@@ -47,8 +47,10 @@ from invitation.ops.api import OpsApi
 from invitation.ops.auditing import Auditing
 from invitation.ops.bulk import BulkApi, BulkRunner
 from invitation.ops.callers import Callers, actor_of
+from invitation.ops.checks import Checks
 from invitation.ops.directory_parked import DirectoryParked
 from invitation.ops.export import Export
+from invitation.ops.publishing import Publishing
 from invitation.ops.replay_api import ReplayApi
 from invitation.ops.replaying import Replayer
 from invitation.ops.statistics import Stats
@@ -99,8 +101,8 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
     owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
     works = "worker" in parts
     channels: dict[str, Channel] = {}
+    pool = SmtpPool(_smtp_server(settings))
     if works:
-        pool = SmtpPool(_smtp_server(settings))
         process.on_stop("mail server", pool.close)
         renderer = MailRenderer(settings.mail_from)
         channels["email"] = EmailChannel(pool, renderer, links, store, mail_from=settings.mail_from)
@@ -182,6 +184,8 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
             Stats(store, partial(count, database), now=clock.now),
             BulkApi(bulks, auditing, now=clock.now, begun=bulk_runner.wake),
             auditing,
+            Publishing(bus, auditing),
+            Checks(settings, client, directory, mail_trouble=pool.trouble),
             TokensApi(tokens, auditing, now=clock.now, revoked=callers.forget),
         )
         routes = [route for resource in resources for route in resource.routes()]

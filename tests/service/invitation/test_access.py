@@ -76,6 +76,8 @@ ROUTES = {
         "POST /v1/bulk/{id}/resume": "writer",
         "POST /v1/bulk/{id}/abort": "writer",
         "GET /v1/audit": "reader",
+        "GET /v1/checks": "reader",
+        "POST /v1/events": "ops admin",
         "POST /v1/tokens": "ops admin",
         "GET /v1/tokens": "ops admin",
         "DELETE /v1/tokens/{id}": "ops admin",
