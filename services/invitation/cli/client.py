@@ -40,6 +40,7 @@ class Api:
         self.url = url.rstrip("/")
         self._token = token
         self._who = who
+        self._sentence = f"{who[0].upper()}{who[1:]}"
         self._token_from = token_from
         self._runner = runner
         self._time_limit = time_limit
@@ -173,9 +174,9 @@ class Api:
         except (aiohttp.InvalidURL, ValueError) as error:
             raise Failed(f"{self.url} is no address of a service: {error}", ExitCode.USAGE) from None
         except aiohttp.ClientConnectorError as error:
-            raise _Away(f"{self._who} cannot be reached at {self.url}: {_said(error.os_error)}.") from None
+            raise _Away(f"{self._sentence} cannot be reached at {self.url}: {_said(error.os_error)}.") from None
         except TimeoutError:
-            raise _Away(f"{self._who} did not answer within {self._time_limit:g} s.{_perhaps(method)}") from None
+            raise _Away(f"{self._sentence} did not answer within {self._time_limit:g} s.{_perhaps(method)}") from None
         except aiohttp.ClientError as error:
             said = str(error) or type(error).__name__
             raise _Away(f"The connection to {self._who} broke: {said}.{_perhaps(method)}") from None
@@ -187,7 +188,7 @@ class Api:
         match status:
             case HTTPStatus.UNAUTHORIZED:
                 hint = f"check {self._token_from}" if self._token else f"set {self._token_from}"
-                return Failed(f"{self._who} does not know this token: {hint}.", ExitCode.NOT_ALLOWED)
+                return Failed(f"{self._sentence} does not know this token: {hint}.", ExitCode.NOT_ALLOWED)
             case HTTPStatus.FORBIDDEN:
                 return Failed(f"Not allowed: {said}", ExitCode.NOT_ALLOWED)
             case HTTPStatus.NOT_FOUND:
@@ -199,9 +200,9 @@ class Api:
                 return Failed(f"Refused: {faults}")
             case HTTPStatus.SERVICE_UNAVAILABLE | HTTPStatus.TOO_MANY_REQUESTS:
                 method = response.method if status == HTTPStatus.SERVICE_UNAVAILABLE else "GET"
-                return _Away(f"{self._who} cannot do this now: {said}{_perhaps(method)}", after=_seconds(response))
+                return _Away(f"{self._sentence} cannot do this now: {said}{_perhaps(method)}", after=_seconds(response))
             case HTTPStatus.BAD_GATEWAY | HTTPStatus.GATEWAY_TIMEOUT:
-                return _Away(f"{self._who} is away ({status}).{_perhaps(response.method)}")
+                return _Away(f"{self._sentence} is away ({status}).{_perhaps(response.method)}")
             case _:
                 request = response.headers.get("X-Request-ID")
                 return Failed(f"Refused ({status}): {said}{f' (request {request})' if request else ''}")

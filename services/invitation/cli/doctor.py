@@ -32,7 +32,7 @@ def doctor(context: typer.Context, as_json: Json = False) -> None:
         here.output.json({"ok": all(check["ok"] for check in checks), "checks": checks})
     else:
         for check in checks:
-            here.output.fields({f"{verdict(check):<6}": f"{check['name']}: {check['detail']}"})
+            here.output.judged(verdict(check), f"{check['name']}: {check['detail']}")
             if check["what_to_do"]:
                 here.output.text(f"        {check['what_to_do']}")
     failing = [check["name"] for check in checks if not check["ok"]]

@@ -57,6 +57,10 @@ class Output:
     def text(self, text: str) -> None:
         self._out.print(_cell(text), soft_wrap=True)
 
+    def judged(self, verdict: str, text: str) -> None:
+        """A line that begins with what is to be thought of it."""
+        self._out.print(_cell(verdict), Text(f"{'':<{8 - len(verdict)}}{printable(text)}"), sep="", soft_wrap=True)
+
     def table(self, heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """A table, a row to a line."""
         table = Table(box=box.SIMPLE_HEAD if self.looked_at else None, pad_edge=False, header_style="bold")
@@ -71,7 +75,7 @@ class Output:
         given = {name: value for name, value in fields.items() if value not in (None, "", [], {})}
         width = max((len(name) for name in given), default=0)
         for name, value in given.items():
-            self._out.print(Text(f"{name:<{width}}  ", style="dim"), _cell(value), sep="", soft_wrap=True)
+            self._out.print(Text(f"{printable(name):<{width}}  ", style="dim"), _cell(value), sep="", soft_wrap=True)
 
     def items(self, items: Iterable[Any], columns: Mapping[str, str], *, as_json: bool) -> None:
         """A list: JSON lines as they come, or a table of `columns` (head: path of the value, as in `member.email`)."""
@@ -86,7 +90,11 @@ class Output:
         if yes:
             return
         insist_on_consent(yes=False)
-        if not typer.confirm(printable(question), err=True):
+        try:
+            agreed = typer.confirm(printable(question), err=True)
+        except typer.Abort:  # Ctrl-C or Ctrl-D in place of an answer
+            raise KeyboardInterrupt from None
+        if not agreed:
             raise Failed("Nothing was done.")
 
 

@@ -58,13 +58,15 @@ class Session:
         url = getattr(self._given, f"{name}_url") or self._setting(url_variable)
         if not url:
             raise Failed(f"Where is the {name} service? Set {url_variable}, or give --stack.", ExitCode.USAGE)
+        if not url.startswith(("http://", "https://")):
+            raise Failed(f"{url} is no address of a service: it begins with http:// or https://.", ExitCode.USAGE)
         secret = self.token(name) if token else None
         if token and not secret:
             raise Failed(f"There is no token: set {token_variable}, or give --token-file or --stack.", ExitCode.USAGE)
         api = Api(
             url,
             secret,
-            who=f"The {name} service",
+            who=f"the {name} service",
             token_from="--token-file" if self._given.token_file else token_variable,
             runner=self._runner,
             time_limit=self._given.time_limit,
