@@ -7,6 +7,7 @@ from pathlib import Path
 from convive_kit.settings import configuration_page
 from deploy.local.programs import REPOSITORY
 from directory.settings import DirectorySettings
+from invitation.cli import reference
 from invitation.lifecycle import diagram
 from invitation.settings import InvitationSettings
 
@@ -16,7 +17,11 @@ FOLDER = REPOSITORY / "docs"
 def pages() -> dict[str, str]:
     """What each of these pages says, by its file name."""
     services = [("The directory", DirectorySettings), ("The invitation service", InvitationSettings)]
-    return {"configuration.md": configuration_page(services), "lifecycle.md": diagram.page()}
+    return {
+        "configuration.md": configuration_page(services),
+        "lifecycle.md": diagram.page(),
+        "cli.md": reference.page((FOLDER / "cli-session.txt").read_text()),
+    }
 
 
 def write(folder: Path = FOLDER) -> None:

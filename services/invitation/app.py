@@ -48,9 +48,11 @@ from invitation.ops.api import OpsApi
 from invitation.ops.auditing import Auditing
 from invitation.ops.bulk import BulkApi, BulkRunner
 from invitation.ops.callers import Callers, actor_of
+from invitation.ops.checks import Checks
 from invitation.ops.directory_parked import DirectoryParked
 from invitation.ops.erasing import Eraser, ErasureApi
 from invitation.ops.export import Export
+from invitation.ops.publishing import Publishing
 from invitation.ops.replay_api import ReplayApi
 from invitation.ops.replaying import Replayer
 from invitation.ops.retention import Retention
@@ -103,8 +105,8 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
     owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
     works = "worker" in parts
     channels: dict[str, Channel] = {}
+    pool = SmtpPool(_smtp_server(settings))
     if works:
-        pool = SmtpPool(_smtp_server(settings))
         process.on_stop("mail server", pool.close)
         renderer = MailRenderer(settings.mail_from)
         channels["email"] = EmailChannel(pool, renderer, links, store, mail_from=settings.mail_from)
@@ -190,6 +192,8 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
             BulkApi(bulks, auditing, now=clock.now, begun=bulk_runner.wake),
             ErasureApi(erasures, people, parked, audit, directory, auditing, now=clock.now, begun=eraser.wake),
             auditing,
+            Publishing(bus, auditing),
+            Checks(settings, client, directory, mail_trouble=pool.trouble),
             TokensApi(tokens, auditing, now=clock.now, revoked=callers.forget),
         )
         routes = [route for resource in resources for route in resource.routes()]

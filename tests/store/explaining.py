@@ -11,7 +11,17 @@ from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStart
 
 from convive_kit.mongo import Database, Document
 
-_LOOKS_FOR_NOTHING = {"insert", "getMore", "killCursors", "createIndexes", "hello", "ping", "explain", "endSessions"}
+_LOOKS_FOR_NOTHING = {
+    "insert",
+    "getMore",
+    "killCursors",
+    "createIndexes",
+    "listIndexes",
+    "hello",
+    "ping",
+    "explain",
+    "endSessions",
+}
 # What bounds an open range of times is a date that Python does not know.
 _WITH_THE_LAST_MOMENT_OF_ALL = CodecOptions[Document](datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 _OF_THE_SESSION = {"lsid", "txnNumber", "writeConcern", "readConcern", "ordered"}

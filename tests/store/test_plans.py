@@ -59,6 +59,7 @@ LOOKS_NOTHING_UP = {
     "ParkedMessages.prepare",
     "Replays.begin",
     "create_indexes",
+    "missing_indexes",
 }
 
 
@@ -259,6 +260,8 @@ async def a_busy_invitation_database(place: Place) -> Calls:
         "Relay.sweep": [relay.sweep],
         "count": [partial(statistics.count, database, NOW)],
         "create_indexes": [partial(invitation_mongo.create_indexes, database)],
+        "missing_indexes": [partial(invitation_mongo.missing_indexes, database)],
+        "write_of_a_majority": [partial(invitation_mongo.write_of_a_majority, database, NOW)],
     }  # fmt: skip
 
 

@@ -73,6 +73,14 @@ class SmtpPool:
                 # Perhaps it has the mail, nobody can know: the next attempt carries the same Message-ID.
                 raise RefusedForNow("the connection was lost while handing the mail in") from error
 
+    async def trouble(self) -> str | None:
+        """Connect as for a mail, TLS and sign-in included, and hang up; returns why that cannot be done."""
+        try:
+            (await self._connect()).dialogue.close()
+        except ProviderAway as away:
+            return str(away)
+        return None
+
     async def close(self) -> None:
         """Say goodbye on every idle connection."""
         idle, self._idle = self._idle, []

@@ -16,6 +16,7 @@ from convive_contracts.events import CabinetState, DossierState
 from convive_kit.group_commit import GroupCommit, GroupRead
 from convive_kit.mongo import Database, Document, database_call
 from convive_kit.outbox import OUTBOX_INDEX, OutboxEntry
+from convive_kit.parked import INDEXES as PARKED_INDEXES
 from invitation.lifecycle.invitation import Change, Invitation, Invitee, Step
 from invitation.store.audit import AUDIT, AUDIT_INDEXES
 from invitation.store.bulk import BULK
@@ -63,14 +64,40 @@ PATIENCE = 0.025
 """Seconds after which a list shows what it has found so far."""
 
 
+_INDEXES_BY_COLLECTION: Mapping[str, Sequence[IndexModel]] = {
+    INVITATIONS: INDEXES,
+    REPLAYS: RUN_INDEXES,
+    BULK: RUN_INDEXES,
+    ERASURES: RUN_INDEXES,
+    TOKENS: TOKEN_INDEXES,
+    AUDIT: AUDIT_INDEXES,
+}
+
+
 async def create_indexes(database: Database) -> None:
     """Make the indexes that are missing; safe to repeat, and from several processes at once."""
     async with database_call(60):
-        await database[INVITATIONS].create_indexes(list(INDEXES))
-        for runs in (REPLAYS, BULK, ERASURES):
-            await database[runs].create_indexes(list(RUN_INDEXES))
-        await database[TOKENS].create_indexes(list(TOKEN_INDEXES))
-        await database[AUDIT].create_indexes(list(AUDIT_INDEXES))
+        for collection, indexes in _INDEXES_BY_COLLECTION.items():
+            await database[collection].create_indexes(list(indexes))
+
+
+async def missing_indexes(database: Database) -> list[str]:
+    """Those that `create_indexes` makes, or the parked messages have, and that are not there as they should be."""
+    missing: list[str] = []
+    async with database_call():
+        for collection, indexes in {**_INDEXES_BY_COLLECTION, PARKED: PARKED_INDEXES}.items():
+            there: Mapping[str, Any] = await database[collection].index_information()
+            for index in indexes:
+                name, keys = index.document["name"], list(index.document["key"].items())
+                if list(there.get(name, {}).get("key", ())) != keys:
+                    missing.append(f"{collection}.{name}")
+    return missing
+
+
+async def write_of_a_majority(database: Database, now: datetime) -> None:
+    """Return once a write was kept by a majority; raises `DatabaseAway`."""
+    async with database_call(5.0):
+        await database["checks"].update_one({"_id": "write"}, {"$set": {"at": now}}, upsert=True)
 
 
 class MongoStore:

@@ -81,6 +81,8 @@ ROUTES = {
         "GET /v1/erasures": "ops admin",
         "GET /v1/erasures/{id}": "ops admin",
         "POST /v1/personal-data": "ops admin",
+        "GET /v1/checks": "reader",
+        "POST /v1/events": "ops admin",
         "POST /v1/tokens": "ops admin",
         "GET /v1/tokens": "ops admin",
         "DELETE /v1/tokens/{id}": "ops admin",
