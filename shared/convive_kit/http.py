@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Annotated, Any, Generic, TypedDict, TypeVar, get_args, get_origin
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, ValidationError
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 from pydantic_core import ErrorDetails, to_json
 
 BODY_LIMIT = 1024 * 1024
@@ -27,6 +27,16 @@ def rfc3339(moment: datetime) -> str:
 
 
 Timestamp = Annotated[datetime, PlainSerializer(rfc3339, return_type=str, when_used="json")]
+
+
+def _written_out(value: object) -> object:
+    if isinstance(value, datetime) or (isinstance(value, str) and re.match(r"\d{4}-\d\d-\d\d[Tt ]", value)):
+        return value
+    raise ValueError("give a time with its zone, such as 2026-11-24T09:30:00Z")
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_written_out)]
+"""A time that somebody sends (RFC 3339): a bare number, which could be anything, is none."""
 
 
 class Body(BaseModel):

@@ -8,12 +8,12 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from aiohttp import web
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from convive_kit.cursors import key_in, page_of
 from convive_kit.edge import REQUEST_ID
 from convive_kit.errors import ConviveError, Retry
-from convive_kit.http import ListOf, ListQuery, Problem, Timestamp, parse_query
+from convive_kit.http import ListOf, ListQuery, Moment, Problem, Timestamp, parse_query
 from convive_kit.routes import Route
 from invitation.lifecycle.invitation import Invitation
 from invitation.ops.callers import CALLER
@@ -26,8 +26,8 @@ class AuditQuery(ListQuery):
     target: list[Text] = Field(default=[], max_length=100, description="What was acted on, e.g. invitation:<id>.")
     actor: list[Text] = Field(default=[], max_length=100)
     action: list[Text] = Field(default=[], max_length=100, description="Such as invitation.resend.")
-    after: AwareDatetime | None = None
-    before: AwareDatetime | None = None
+    after: Moment | None = None
+    before: Moment | None = None
 
 
 class AuditView(BaseModel):

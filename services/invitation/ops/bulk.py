@@ -13,11 +13,11 @@ from typing import Annotated, Any, Literal, Self
 from uuid import uuid4
 
 from aiohttp import web
-from pydantic import AwareDatetime, BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from convive_kit.cursors import key_in, page_of
 from convive_kit.errors import Conflict
-from convive_kit.http import Body, ListOf, ListQuery, Timestamp, invalid, json_body, not_found, parse_query
+from convive_kit.http import Body, ListOf, ListQuery, Moment, Timestamp, invalid, json_body, not_found, parse_query
 from convive_kit.routes import Route
 from invitation.lifecycle.invitation import Cause, Change, Invitation
 from invitation.lifecycle.schedule import Policy
@@ -39,7 +39,7 @@ class NewBulk(Body):
     action: Action
     filter: Criteria
     channel: Literal["email", "sms"] | None = Field(default=None, description="For resend; else as before.")
-    until: AwareDatetime | None = Field(default=None, description="For extend: the new expiry.")
+    until: Moment | None = Field(default=None, description="For extend: the new expiry.")
     dry_run: bool = Field(default=False, description="Count what would be done and skipped; change nothing.")
     rate: Annotated[float, Field(ge=0.1, le=100_000)] | None = Field(default=None, description="Per second.")
     reason: Annotated[str, Field(min_length=1, max_length=500)]

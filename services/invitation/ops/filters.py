@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Annotated, Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import Field, model_validator
 
 from convive_contracts.envelope import Event
-from convive_kit.http import Body
+from convive_kit.http import Body, Moment
 from convive_kit.parked import Parked
 
 Text = Annotated[str, Field(min_length=1, max_length=200)]
@@ -26,8 +26,8 @@ class ReplayFilter(Body):
     cabinet_id: list[UUID] = []
     dossier_id: list[UUID] = []
     member_id: list[UUID] = []
-    after: AwareDatetime | None = Field(default=None, description="Not older than this (of parked ones: first seen).")
-    before: AwareDatetime | None = Field(default=None, description="Older than this.")
+    after: Moment | None = Field(default=None, description="Not older than this (of parked ones: first seen).")
+    before: Moment | None = Field(default=None, description="Older than this.")
 
     @model_validator(mode="after")
     def _not_empty(self) -> Self:

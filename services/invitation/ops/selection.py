@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, Field
+from pydantic import AfterValidator, Field
 
 from convive_kit.addresses import BadEmail, email_key, normalise_email
-from convive_kit.http import Query, invalid
+from convive_kit.http import Moment, Query, invalid
 from convive_kit.text import search_key
 from invitation.lifecycle.states import State
 from invitation.ops.callers import Caller
@@ -46,8 +46,8 @@ class Criteria(Query):
     error: list[Annotated[str, Field(max_length=200)]] = Field(
         default=[], max_length=_MOST, description="The exact `reason`."
     )
-    created_after: AwareDatetime | None = None
-    created_before: AwareDatetime | None = None
+    created_after: Moment | None = None
+    created_before: Moment | None = None
     stuck_for: Annotated[timedelta, AfterValidator(_positive)] | None = Field(
         default=None, description="No step for that long (ISO 8601 duration) in a state that is not final."
     )

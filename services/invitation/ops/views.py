@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from convive_kit.addresses import Email, Phone
-from convive_kit.http import Body, ListQuery, Timestamp, invalid
+from convive_kit.http import Body, ListQuery, Moment, Timestamp, invalid
 from invitation.lifecycle.invitation import Invitation, Step
 from invitation.lifecycle.states import State
 from invitation.ops.selection import Criteria
@@ -32,7 +32,7 @@ class Revoke(Body):
 
 
 class Extend(Body):
-    until: AwareDatetime
+    until: Moment
     reason: Annotated[str, Field(max_length=500)] | None = None
 
 

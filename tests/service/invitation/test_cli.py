@@ -149,7 +149,7 @@ async def test_a_parked_message_is_edited_in_the_editor_and_replayed(own_stack: 
 async def test_a_bulk_run_is_left_alone_by_ctrl_c_and_ended_by_abort(stack: Stack) -> None:
     cabinet, _, members = await some_members(stack, 6)
     operator = Operator(stack)
-    revoke = ("bulk", "revoke", "--cabinet-id", cabinet.id, "--reason", "by mistake", "--rate", "1")
+    revoke = ("bulk", "revoke", "--cabinet-id", cabinet.id, "--reason", "by mistake", "--rate", "0.1")
     async with operator.terminal(*revoke) as terminal:
         await terminal.shows("6 fit: revoke 6.")
         await terminal.shows("Revoke 6? [y/N]")
