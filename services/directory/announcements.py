@@ -9,6 +9,7 @@ from datetime import datetime
 import structlog
 
 from convive_contracts import DIRECTORY_SOURCE, INVITATION_SOURCE, InvitationState, new_event, parse_event
+from convive_kit import tracing
 from convive_kit.bus import Incoming
 from convive_kit.outbox import OutboxEntry
 from directory.model.account import Account
@@ -29,6 +30,7 @@ def entries(now: Callable[[], datetime]) -> EntriesOf:
     def of(change: Change[Stored]) -> Sequence[OutboxEntry]:
         at = now()
         correlation = structlog.contextvars.get_contextvars().get("correlation_id")
+        trace = tracing.carrier()
         made: list[OutboxEntry] = []
         for sequence, announcement in enumerate(change.announcements, change.seen + 1):
             event = new_event(
@@ -40,8 +42,10 @@ def entries(now: Callable[[], datetime]) -> EntriesOf:
                 time=at,
                 sequence=sequence,
                 correlation_id=correlation,
+                extensions=trace,
             )
-            made.append({"id": event.id, "at": at, "key": announcement.type, "body": event.to_structured()})
+            entry: OutboxEntry = {"id": event.id, "at": at, "key": announcement.type, "body": event.to_structured()}
+            made.append({**entry, "trace": trace} if trace else entry)
         return made
 
     return of
@@ -116,7 +120,8 @@ class InvitationNews:
             raise _Unknown
 
         try:
-            await settle(self._store, load, lambda member: member.learn(fact, event.time))
+            with tracing.span(f"handle {event.short_type}", "consumer", parent=event.extensions):
+                await settle(self._store, load, lambda member: member.learn(fact, event.time))
         except _Unknown:
             return  # another publisher's member: nothing of ours
         log.debug("member.invitation_noted", member=fact.member_id, state=fact.state)
