@@ -129,7 +129,8 @@ class GroupCommit:
             await asyncio.wait([self._flusher])
 
     async def _submit(self, write: _Write) -> None:
-        with tracing.span("save") as write.span:
+        # What is applied whenever, such as the end of an outbox entry, is nobody's step.
+        with tracing.NO_SPAN if write.kind == "apply" else tracing.step("save") as write.span:
             self._waiting.append(write)
             if self._flusher is None:
                 self._flusher = asyncio.create_task(self._flush(), name="group-commit")
@@ -144,7 +145,7 @@ class GroupCommit:
                     return
                 began = time.perf_counter()
                 # Of no trace alone: many wait for it, and it names them.
-                with tracing.span("group commit", "client", parent={}, links=[write.span for write in group]) as span:
+                with tracing.shared("group commit", [write.span for write in group]) as span:
                     span.set("convive.writes", len(group))
                     await self._commit(group)
                 if self._observe is not None:

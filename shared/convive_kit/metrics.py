@@ -18,6 +18,7 @@ from prometheus_client import (
     Histogram,
     PlatformCollector,
     ProcessCollector,
+    disable_created_metrics,
 )
 
 from convive_contracts.envelope import short_type
@@ -60,6 +61,8 @@ class Metrics:
 
     def __init__(self, service: str, readings: Sequence[Declared] = ()) -> None:
         """`readings`: what the service reads from its database beside what both read."""
+        # A series beside each counter and histogram that tells when it began: twice the series, and nobody asks for it.
+        disable_created_metrics()
         self.registry = registry = CollectorRegistry(auto_describe=True)
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)

@@ -69,7 +69,7 @@ _tracing: _Tracing | None = None
 
 class _Live(Span):
     def __init__(
-        self, on: _Tracing, name: str, kind: Kind, parent: Mapping[str, str] | None, links: Iterable[Span]
+        self, on: _Tracing, name: str, kind: Kind, parent: Mapping[str, str] | None, links: Iterable[_Live] = ()
     ) -> None:
         from opentelemetry.context import Context
         from opentelemetry.trace import Link, SpanKind
@@ -79,7 +79,7 @@ class _Live(Span):
         if parent is not None:
             carried = {key: parent[key] for key in _CARRIED if len(parent.get(key, "")) in range(1, _LONGEST + 1)}
             context = on.propagator.extract(carried, Context())
-        linked = [Link(span.span.get_span_context()) for span in links if isinstance(span, _Live)]
+        linked = [Link(other.span.get_span_context()) for other in links]
         self.span: OfOpenTelemetry = on.tracer.start_span(
             name,
             context,
@@ -154,12 +154,22 @@ async def flush() -> None:
         await asyncio.to_thread(thread.join, _FLUSH_TIMEOUT)
 
 
-def span(
-    name: str, kind: Kind = "internal", *, parent: Mapping[str, str] | None = None, links: Iterable[Span] = ()
-) -> Span:
+def span(name: str, kind: Kind = "internal", *, parent: Mapping[str, str] | None = None) -> Span:
     """A span for a `with`. Without `parent` it belongs to the current one; with one, to the trace that `traceparent` in
     there names, or to a new one. `name` is one of few."""
-    return NO_SPAN if _tracing is None else _Live(_tracing, name, kind, parent, links)
+    return NO_SPAN if _tracing is None else _Live(_tracing, name, kind, parent)
+
+
+def step(name: str, kind: Kind = "internal") -> Span:
+    """A span within the current one; nothing where there is none."""
+    return _Live(_tracing, name, kind, None) if _tracing is not None and ids() else NO_SPAN
+
+
+def shared(name: str, waiting: Iterable[Span]) -> Span:
+    """A span of its own trace for what several wait for, linked with each; nothing where none of them is traced."""
+    if _tracing is None or not (traced := [span for span in waiting if isinstance(span, _Live)]):
+        return NO_SPAN
+    return _Live(_tracing, name, "client", {}, traced)
 
 
 def carrier() -> dict[str, str]:

@@ -33,11 +33,15 @@ RECORDED = {rule["record"]: rule for rule in rules() if "record" in rule}
 DESCRIBED = of_the_directory() | of_the_invitation_service()
 
 
+def panels() -> list[dict[str, Any]]:
+    return json.loads(DASHBOARD.read_text())["panels"]
+
+
 def expressions() -> Iterator[tuple[str, str]]:
     """Every expression with where it stands."""
     for rule in rules():
         yield rule.get("alert") or rule["record"], rule["expr"]
-    for panel in json.loads(DASHBOARD.read_text())["panels"]:
+    for panel in panels():
         for target in panel.get("targets", ()):
             yield panel["title"], target["expr"]
     for test in yaml.safe_load(RULE_TESTS.read_text())["tests"]:
@@ -63,6 +67,15 @@ def labels_of(name: str) -> set[str]:
 @pytest.mark.parametrize("command", [["check", "rules", RULES], ["test", "rules", RULE_TESTS]])
 def test_promtool_finds_no_fault(command: list[str | Path]) -> None:
     run = subprocess.run([promtool(), *command], capture_output=True, text=True, timeout=120, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_promtool_can_read_what_the_dashboard_asks_for(tmp_path: Path) -> None:
+    asked = [target["expr"] for panel in panels() for target in panel.get("targets", ())]
+    rules = [{"record": f"dashboard:{number}", "expr": expression} for number, expression in enumerate(asked)]
+    file = tmp_path / "dashboard.yml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
+    run = subprocess.run([promtool(), "check", "rules", file], capture_output=True, text=True, timeout=120, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
 
 

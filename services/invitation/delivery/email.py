@@ -167,7 +167,7 @@ class EmailChannel:
     async def send(self, invitation: Invitation, now: datetime) -> Accepted:
         """See `Channel.send`."""
         message, recipient = await self._compose(invitation, now)
-        with tracing.span("smtp", "client"):
+        with tracing.step("smtp", "client"):
             reply = await self._pool.send(self._mail_from, recipient, message)
         return Accepted({"reply": _without(reply, recipient)[:_REPLY_SHOWN]})
 

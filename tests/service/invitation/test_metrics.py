@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import subprocess
 from collections.abc import Mapping
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.docs import Described, of_the_directory, of_the_invitation_service
+from deploy.local.programs import promtool
 from tests.running import Api, Stack, until
 
 DIRECTORY, INVITATION = of_the_directory(), of_the_invitation_service()
-_OF_HISTOGRAMS = ("_bucket", "_count", "_sum", "_created")
+_OF_HISTOGRAMS = ("_bucket", "_count", "_sum")
 
 Samples = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -35,7 +38,7 @@ def total(samples: Samples, name: str, **labels: str) -> float:
 
 def metric_of(sample: str, known: Mapping[str, Described]) -> Described:
     """The metric that a sample belongs to."""
-    for name in (sample, *(sample.removesuffix(end) for end in _OF_HISTOGRAMS), sample.replace("_created", "_total")):
+    for name in (sample, *(sample.removesuffix(end) for end in _OF_HISTOGRAMS)):
         if name in known:
             return known[name]
     raise AssertionError(f"{sample} is not in docs/metrics.md")
@@ -62,6 +65,15 @@ async def test_everything_told_is_documented_with_its_labels_and_nothing_documen
 
 async def parked_once(stack: Stack) -> bool:
     return total(await scraped(stack.invitation), "convive_events_total", outcome="parked") > 0
+
+
+async def test_promtool_has_nothing_to_say_about_the_names(stack: Stack) -> None:
+    for api in (stack.directory, stack.invitation):
+        text = (await api.call("GET", "/metrics", accept="text/plain")).text
+        ours = "".join(line for line in text.splitlines(keepends=True) if "convive_" in line)
+        check = [promtool(), "check", "metrics"]
+        run = await asyncio.to_thread(subprocess.run, check, input=ours, capture_output=True, text=True, timeout=60)
+        assert run.returncode == 0, run.stdout + run.stderr
 
 
 async def test_the_way_in_shows_in_the_numbers(stack: Stack) -> None:

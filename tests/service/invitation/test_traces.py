@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from aiohttp import web
@@ -184,6 +185,24 @@ async def test_what_a_sweeper_publishes_later_still_joins_its_trace_and_a_foreig
             return names >= {"handle invitation.resend_requested", "delivery attempt", "publish invitation.sent"}
 
         await until(joined)
+
+        # What a crash between commit and publish leaves: an entry that is old.
+        later = "0af7651916cd43dd8448eb211c80319c"
+        left = {"traceparent": f"00-{later}-b7ad6b7169203331-01"}
+        entry = {
+            "id": sent["id"],
+            "at": datetime.now(UTC) - timedelta(minutes=1),
+            "key": "invitation.sent",
+            "body": json.dumps(sent | left).encode(),
+            "trace": left,
+        }
+        async with stack.documents() as database:
+            await database["invitations"].update_one({"_id": member.invitation_id}, {"$push": {"outbox": entry}})
+
+        async def swept() -> bool:
+            return bool(collector.named("convive-invitation", "publish invitation.sent", bytes.fromhex(later)))
+
+        await until(swept, within=40)
 
 
 async def test_a_collector_that_is_away_holds_nothing_up(own_stack: OwnStack) -> None:
