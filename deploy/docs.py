@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
+from typing import Any, cast
 
+from prometheus_client.metrics import MetricWrapperBase
+
+from convive_kit.metrics import Metrics
 from convive_kit.settings import configuration_page
 from deploy.local.programs import REPOSITORY
+from directory.metrics import DirectoryMetrics
 from directory.settings import DirectorySettings
 from invitation.cli import reference
 from invitation.lifecycle import diagram
+from invitation.metrics import InvitationMetrics
 from invitation.settings import InvitationSettings
 
 FOLDER = REPOSITORY / "docs"
@@ -21,7 +30,76 @@ def pages() -> dict[str, str]:
         "configuration.md": configuration_page(services),
         "lifecycle.md": diagram.page(),
         "cli.md": reference.page((FOLDER / "cli-session.txt").read_text()),
+        "metrics.md": metrics_page(),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """One metric as `/metrics` shows it. A histogram has `_bucket`, `_sum` and `_count` behind its name."""
+
+    name: str
+    type: str
+    labels: tuple[str, ...]
+    meaning: str
+
+
+def described(metrics: Metrics) -> dict[str, Described]:
+    """What a service counts, by name, without what Python and the machine tell of themselves."""
+    found = {
+        gauge.name: Described(gauge.name, "gauge", tuple(gauge.labels), gauge.meaning)
+        for gauge in metrics.readings.declared
+    }
+    # The registry keeps its metrics to itself, and so do they the names of their labels.
+    collectors: Mapping[Any, Any] = cast("Any", metrics.registry)._collector_to_names
+    for collector in collectors:
+        for family in collector.describe() if isinstance(collector, MetricWrapperBase) else ():
+            name = f"{family.name}_total" if family.type == "counter" else family.name
+            labels = tuple(cast("Any", collector)._labelnames)
+            found[name] = Described(name, family.type, labels, family.documentation)
+    return {name: found[name] for name in sorted(found) if name.startswith("convive_")}
+
+
+def of_the_directory() -> dict[str, Described]:
+    return described(DirectoryMetrics())
+
+
+def of_the_invitation_service() -> dict[str, Described]:
+    return described(InvitationMetrics(link_life=timedelta(days=14)))
+
+
+def metrics_page() -> str:
+    """docs/metrics.md."""
+    directory, invitation = of_the_directory(), of_the_invitation_service()
+    both = {name: metric for name, metric in directory.items() if invitation.get(name) == metric}
+    chapters = [
+        ("Both services", both),
+        ("The directory", {name: metric for name, metric in directory.items() if name not in both}),
+        ("The invitation service", {name: metric for name, metric in invitation.items() if name not in both}),
+    ]
+    lines = [_ABOUT_METRICS]
+    for title, found in chapters:
+        lines += ["", f"## {title}", "", "| metric | type | labels | meaning |", "| --- | --- | --- | --- |"]
+        for metric in found.values():
+            labels = ", ".join(f"`{label}`" for label in metric.labels)
+            lines.append(f"| `{metric.name}` | {metric.type} | {labels} | {metric.meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+_ABOUT_METRICS = """# Metrics
+
+`GET /metrics` of both services answers in the format of Prometheus, without a token: keep it inside your network.
+Durations are seconds. No label holds a name, an address, a link, a path or an id, and each has few values: routes are
+templates, types and fingerprints that nobody knows are `unknown` or `other`.
+
+Each process counts what it does itself: add them up (`sum`). What is read from the database (`convive_invitations`,
+`convive_invitation_oldest_pending_age_seconds`, `convive_due_*`, `convive_outbox_*`, `convive_parked_messages`,
+`convive_run*`) is the same whichever process tells it: take the largest (`max by (…)`). It is read when somebody
+scrapes, at most every 15 seconds; what cannot be read is left out, and `convive_reading_success` is 0.
+
+Beside these there is what `prometheus-client` tells of the process: memory, CPU, open files, garbage collection
+(`process_*`, `python_*`). This page is made from the code; alerts and dashboard are in `deploy/prometheus` and
+`deploy/grafana`, what to do about an alert in [runbooks](runbooks/README.md)."""
 
 
 def write(folder: Path = FOLDER) -> None:

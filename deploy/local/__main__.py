@@ -83,8 +83,8 @@ def down() -> int:
 
 
 def install_programs() -> int:
-    """Make sure that the tests have a broker, a database and a browser, before their time limits run."""
-    wanted: list[Callable[[], object]] = [programs.chromium]
+    """Make sure that the tests have a broker, a database, a browser and promtool, before their time limits run."""
+    wanted: list[Callable[[], object]] = [programs.chromium, programs.promtool]
     if not os.environ.get("CONVIVE_AMQP_URL"):
         wanted.append(programs.rabbitmq)
     if not os.environ.get("CONVIVE_MONGO_URL"):

@@ -13,7 +13,7 @@ compile() {
 }
 
 mkdir -p requirements
-compile requirements/everything.txt pyproject.toml --group dev --group local --group bench "$@"
+compile requirements/everything.txt pyproject.toml --extra traces --group dev --group local --group bench "$@"
 # What the image runs is a part of what was tested: the same pins.
-compile requirements/runtime.txt pyproject.toml --constraint requirements/everything.txt
+compile requirements/runtime.txt pyproject.toml --extra traces --constraint requirements/everything.txt
 echo "Written: requirements/runtime.txt, requirements/everything.txt"

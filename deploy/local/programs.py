@@ -12,7 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,6 +107,25 @@ def smtp_sink() -> tuple[Path, dict[str, str]] | None:
     # It has no `--version`; without arguments it explains itself and ends with 1. 127: a library is missing.
     run = subprocess.run([program], env=os.environ | env, capture_output=True, timeout=60, check=False)
     return (program, env) if run.returncode != 127 else None
+
+
+def promtool() -> Path:
+    """Prometheus's checker of rules. Only ever unpacked, and of its package only this one program (the whole would lie
+    there with 100 MB): nobody wants a Prometheus server started. Raises CannotStart when it cannot be had."""
+    unpacked = UNPACKED / "usr/bin/promtool"
+    if (program := _on_path("promtool")) is not None:
+        return program
+    if not unpacked.exists() and shutil.which("apt-get") and shutil.which("dpkg-deb"):
+        _tell("Unpacking promtool under .local/debian (once) …")
+        with _downloaded(lambda own: ["prometheus"]) as packages:
+            for package in packages:
+                archive = subprocess.run(["dpkg-deb", "--fsys-tarfile", str(package)], capture_output=True, check=True)
+                UNPACKED.mkdir(parents=True, exist_ok=True)
+                take = ["tar", "--extract", "--directory", str(UNPACKED), "./usr/bin/promtool"]
+                subprocess.run(take, input=archive.stdout, check=True)
+    if not unpacked.exists():
+        raise CannotStart("promtool is missing. As root on Debian: apt-get install prometheus.")
+    return unpacked
 
 
 def _on_path(name: str) -> Path | None:
@@ -207,21 +226,32 @@ def _nothing_starts_by_itself() -> Generator[None]:
 
 def _unpack(packages: Sequence[str]) -> None:
     """Download packages, and those they depend on that are not installed, and lay their files under UNPACKED."""
+
+    def missing(own: Sequence[str]) -> list[str]:
+        return [name for name in _with_dependencies(packages, own) if not _installed(name)]
+
+    with _downloaded(missing) as archives:
+        UNPACKED.mkdir(parents=True, exist_ok=True)
+        for archive in archives:
+            _run(["dpkg-deb", "--extract", str(archive), str(UNPACKED)])
+        _teach_erlang_its_place()
+        _make_a_way_to_chromium()
+
+
+@contextmanager
+def _downloaded(choose: Callable[[Sequence[str]], Sequence[str]]) -> Generator[Sequence[Path]]:
+    """The archives of packages, for as long as this is open; none when they cannot be had. `choose` is given apt's
+    options."""
     apt = UNPACKED.parent / "apt"
     for folder in ("lists/partial", "cache/archives/partial", "packages"):
         (apt / folder).mkdir(parents=True, exist_ok=True)
     own = ["-o", f"Dir::State::Lists={apt / 'lists'}", "-o", f"Dir::Cache={apt / 'cache'}", "-qq"]
-    if not _run(["apt-get", *own, "update"]):
-        return
-    missing = [name for name in _with_dependencies(packages, own) if not _installed(name)]
-    if not missing or not _run(["apt-get", *own, "download", *missing], cwd=apt / "packages"):
-        return
-    UNPACKED.mkdir(parents=True, exist_ok=True)
-    for package in sorted((apt / "packages").glob("*.deb")):
-        _run(["dpkg-deb", "--extract", str(package), str(UNPACKED)])
-    _teach_erlang_its_place()
-    _make_a_way_to_chromium()
-    shutil.rmtree(apt)
+    try:
+        chosen = choose(own) if _run(["apt-get", *own, "update"]) else list[str]()
+        there = bool(chosen) and _run(["apt-get", *own, "download", *chosen], cwd=apt / "packages")
+        yield sorted((apt / "packages").glob("*.deb")) if there else []
+    finally:
+        shutil.rmtree(apt, ignore_errors=True)
 
 
 def _with_dependencies(packages: Sequence[str], own: Sequence[str]) -> list[str]:

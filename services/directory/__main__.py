@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import json
 
-from convive_kit import process, settings
+from convive_kit import process, settings, tracing
 from convive_kit.logs import configure
 from directory.app import ROLES, announce, start
 from directory.settings import DirectorySettings
@@ -25,12 +25,14 @@ def main() -> None:
     arguments = parser.parse_args()
     role: str = arguments.role
     chosen = settings.load(DirectorySettings)
+    tracing.configure(chosen.otlp_endpoint, service="directory", ratio=chosen.trace_ratio)
     configure(chosen.log_level, service="directory")
     if arguments.command == "announce":
         print(json.dumps(asyncio.run(announce(chosen))))  # noqa: T201 (the command's answer)
         return
 
     async def begin(started: process.Process) -> None:
+        started.on_stop("traces", tracing.flush)
         await start(started, chosen, ROLES[role])
 
     process.run(begin, grace=chosen.shutdown_grace)

@@ -17,6 +17,7 @@ from convive_contracts import (
     new_event,
     parse_event,
 )
+from convive_kit import tracing
 from convive_kit.bus import Incoming
 from convive_kit.outbox import OutboxEntry
 from directory.model.account import Account
@@ -37,6 +38,7 @@ def entries(now: Callable[[], datetime]) -> EntriesOf:
     def of(change: Change[Stored]) -> Sequence[OutboxEntry]:
         at = now()
         correlation = structlog.contextvars.get_contextvars().get("correlation_id")
+        trace = tracing.carrier()
         made: list[OutboxEntry] = []
         for sequence, announcement in enumerate(change.announcements, change.seen + 1):
             event = new_event(
@@ -48,8 +50,10 @@ def entries(now: Callable[[], datetime]) -> EntriesOf:
                 time=at,
                 sequence=sequence,
                 correlation_id=correlation,
+                extensions=trace,
             )
-            made.append({"id": event.id, "at": at, "key": announcement.type, "body": event.to_structured()})
+            entry: OutboxEntry = {"id": event.id, "at": at, "key": announcement.type, "body": event.to_structured()}
+            made.append({**entry, "trace": trace} if trace else entry)
         return made
 
     return of
@@ -125,8 +129,9 @@ class InvitationNews:
                 return member
             raise _Unknown
 
-        with suppress(_Unknown):  # another publisher's member: nothing of ours
-            await settle(self._store, load, lambda member: member.learn(fact, event.time))
-        if isinstance(fact, InvitationErased):
-            await self._erase(fact)
+        with tracing.span(f"handle {event.short_type}", "consumer", parent=event.extensions):
+            with suppress(_Unknown):  # another publisher's member: nothing of ours
+                await settle(self._store, load, lambda member: member.learn(fact, event.time))
+            if isinstance(fact, InvitationErased):
+                await self._erase(fact)
         log.debug("member.invitation_noted", member=fact.member_id, state=fact.state)

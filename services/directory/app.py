@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
-from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
-
-from prometheus_client import CollectorRegistry, Counter
 
 from convive_contracts.topology import DIRECTORY_EVENTS, DIRECTORY_PARKED
 from convive_kit.bus import Bus, BusAway
@@ -16,7 +13,8 @@ from convive_kit.edge import Render, make_app
 from convive_kit.group_commit import GroupCommit
 from convive_kit.http import problem_response
 from convive_kit.logs import get_logger
-from convive_kit.metrics import new_registry
+from convive_kit.metrics import OUTBOX, outbox_reading, parked_reading
+from convive_kit.metrics import PARKED as PARKED_NOW
 from convive_kit.mongo import DatabaseAway, DatabaseClock, close_client, open_client, ping
 from convive_kit.openapi import About
 from convive_kit.parked import ParkedMessages
@@ -25,6 +23,7 @@ from convive_kit.parking import Parking
 from convive_kit.process import Process
 from convive_kit.rate_limit import Limiter
 from convive_kit.routes import Guard, Route
+from convive_kit.version import installed_version
 from directory.announcements import InvitationNews, announce_anew, entries
 from directory.api.answers import answering
 from directory.api.cabinets import Cabinets
@@ -36,6 +35,7 @@ from directory.api.sessions import Sessions
 from directory.entrance import Entrance
 from directory.erasure import Erasure
 from directory.membership import Membership
+from directory.metrics import DirectoryMetrics
 from directory.passwords import Passwords
 from directory.settings import DirectorySettings
 from directory.store.mongo import MongoStore
@@ -56,13 +56,13 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
 
     It listens at once and goes on preparing until the database is there: `/readyz` tells the difference.
     """
-    registry = new_registry()
+    metrics = DirectoryMetrics()
     client = open_client(settings.mongo_url.get_secret_value())
     process.on_stop("database", lambda: close_client(client))
     database = client[settings.directory_database]
     clock = DatabaseClock(client)
-    bus = Bus(settings.amqp_url.get_secret_value(), observe=_counter(registry))
-    store = MongoStore(database, bus=bus, entries_of=entries(clock.now), now=clock.now)
+    bus = Bus(settings.amqp_url.get_secret_value(), taken=metrics.taken, published=metrics.published)
+    store = MongoStore(database, bus=bus, entries_of=entries(clock.now), now=clock.now, observe=metrics.groups_of)
     membership = Membership(store, clock.now)
     parked = ParkedMessages(database[PARKED])
     # Stopped from the last to the first: requests, sweepers, announcements, consumers, then what they wrote.
@@ -71,9 +71,13 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
     erasure = Erasure(store, parked, clock.now)
     news = InvitationNews(store, erasure.erase)
     if "worker" in parts:
-        parking = Parking(GroupCommit(database[PARKED]), now=clock.now, step="directory")
+        parked_commit = GroupCommit(database[PARKED], observe=metrics.groups_of(PARKED))
+        parking = Parking(parked_commit, now=clock.now, step="directory")
         bus.consume(DIRECTORY_EVENTS, news.handle, park=parking.park, prefetch=_PREFETCH)
         bus.consume(DIRECTORY_PARKED, parking.keep_dead_letter, park=parking.park, prefetch=_PREFETCH)
+    metrics.watch(bus)
+    metrics.readings.fill(OUTBOX, outbox_reading({kind: database[kind] for kind in store.relays}, clock.now))
+    metrics.readings.fill(PARKED_NOW, parked_reading(parked.numbers))
     process.spawn("bus", bus.run())
     process.on_stop("bus", bus.drain)
     process.on_stop("announcements", store.drain)
@@ -84,7 +88,10 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
     if "web" in parts:
         limiter = Limiter(settings.mongo_url.get_secret_value(), settings.directory_database)
         process.on_stop("limiter", _closing(limiter.close))
-        passwords = Passwords(threads=settings.password_threads)
+        passwords = Passwords(
+            threads=settings.password_threads, refused=metrics.password_refused, hashed=metrics.password_hashed
+        )
+        metrics.watch_passwords(passwords)
         process.on_stop("passwords", _closing(passwords.close))
         entrance = Entrance(
             store,
@@ -124,11 +131,11 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
             raise BusAway
 
     app = make_app(
-        About("Convive directory", _version(), "Cabinets, dossiers, members, accounts and sessions."),
+        About("Convive directory", installed_version(), "Cabinets, dossiers, members, accounts and sessions."),
         routes,
         guards=guards,
         checks={"database": database_usable, "bus": bus_usable},
-        registry=registry,
+        metrics=metrics,
         time_limit=_TIME_LIMIT,
         render=render,
     )
@@ -179,17 +186,3 @@ def _closing(close: Callable[[], None]) -> Callable[[], Awaitable[None]]:
         close()
 
     return stop
-
-
-def _counter(registry: CollectorRegistry) -> Callable[[str, str], None]:
-    events = Counter(
-        "convive_directory_events", "Messages taken from the bus.", ["queue", "outcome"], registry=registry
-    )
-    return lambda queue, outcome: events.labels(queue, outcome).inc()
-
-
-def _version() -> str:
-    try:
-        return version("convive")
-    except PackageNotFoundError:  # run from the source tree
-        return "0"

@@ -43,10 +43,19 @@ def refuse_unfit(password: str) -> None:
 class Passwords:
     """OWASP's argon2id parameters for web processes: 19 MiB, two passes, one lane, about 20 ms."""
 
-    def __init__(self, *, threads: int = 2, waiting: int = 100, patience: float = 4.0) -> None:
+    def __init__(
+        self,
+        *,
+        threads: int = 2,
+        waiting: int = 100,
+        patience: float = 4.0,
+        refused: Callable[[], None] = lambda: None,
+        hashed: Callable[[float], None] = lambda _seconds: None,
+    ) -> None:
         """`threads` bounds the memory (19 MiB each). Beyond `waiting` callers, or where those ahead would take longer
         than `patience` seconds, `PasswordsBusy` is raised: callers give up after some seconds, and what is hashed for
-        somebody who has gone keeps the next one from being served in time."""
+        somebody who has gone keeps the next one from being served in time. `refused` is told of each who is turned
+        away, `hashed(seconds)` of each hash."""
         self._hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
         self._threads = threads
@@ -55,9 +64,16 @@ class Passwords:
         self._patience = patience
         self._takes = 0.02
         self._promised = 0.0
+        self._refused = refused
+        self._hashed = hashed
         # Nobody's password: compared with where there is no account, so that time tells nothing.
         salt, digest = (base64.b64encode(os.urandom(size)).decode().rstrip("=") for size in (16, 32))
         self._nobody = f"$argon2id$v=19$m={19 * 1024},t=2,p=1${salt}${digest}"
+
+    @property
+    def waiting(self) -> int:
+        """How many are being hashed or wait for their turn."""
+        return self._waiting
 
     async def hash(self, password: str) -> str:
         return await self._run(lambda: self._hasher.hash(_bytes(password)))
@@ -84,6 +100,7 @@ class Passwords:
     async def _run(self, work: Callable[[], Result]) -> Result:
         ahead = self._waiting * self._takes / self._threads
         if self._waiting >= self._most or ahead > self._patience:
+            self._refused()
             # Each is told to come when it will be their turn: told the same, all would come back together, and a crowd
             # that is only ever refused takes the time of those it could be served in.
             now = time.monotonic()
@@ -94,6 +111,7 @@ class Passwords:
             result, took = await asyncio.get_running_loop().run_in_executor(self._pool, _timed, work)
         finally:
             self._waiting -= 1
+        self._hashed(took)
         # A moving average; a pause of the whole process is not what a hash takes.
         self._takes += (min(took, _LONGEST_HASH) - self._takes) / 10
         return result

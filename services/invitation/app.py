@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
-from typing import Literal
+from typing import Any, Literal
 from uuid import uuid4
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from convive_contracts import topology
 from convive_kit.bus import Bus, BusAway
@@ -22,7 +20,8 @@ from convive_kit.event_log import EventLog
 from convive_kit.group_commit import GroupCommit
 from convive_kit.http import Problem, problem_response
 from convive_kit.logs import get_logger
-from convive_kit.metrics import SECONDS, new_registry
+from convive_kit.metrics import OUTBOX, outbox_reading, parked_reading
+from convive_kit.metrics import PARKED as PARKED_NOW
 from convive_kit.mongo import Database, DatabaseAway, DatabaseClock, close_client, open_client, ping
 from convive_kit.openapi import About
 from convive_kit.outbox import Relay
@@ -31,7 +30,9 @@ from convive_kit.parked_routes import OwnPlace, ParkedRoutes
 from convive_kit.parking import Parking
 from convive_kit.process import Process
 from convive_kit.rate_limit import Limiter
+from convive_kit.readings import Samples
 from convive_kit.routes import Guard, Route
+from convive_kit.version import installed_version
 from invitation.delivery.channels import Channel
 from invitation.delivery.email import EmailChannel, SmtpPool, SmtpServer
 from invitation.delivery.mail import MailRenderer
@@ -43,6 +44,9 @@ from invitation.intake.rebuilding import Rebuilding
 from invitation.intake.waiting import WaitingRoom
 from invitation.lifecycle.links import Links
 from invitation.lifecycle.schedule import Policy
+from invitation.lifecycle.states import State
+from invitation.metrics import DUE, RUNS, InvitationMetrics, run_samples
+from invitation.metrics import INVITATIONS as BY_STATE
 from invitation.ops.acting import Acting
 from invitation.ops.api import OpsApi
 from invitation.ops.auditing import Auditing
@@ -62,9 +66,11 @@ from invitation.pages.handlers import LinkPages
 from invitation.settings import InvitationSettings
 from invitation.store.audit import Audit
 from invitation.store.bulk import Bulks
+from invitation.store.due import overdue
 from invitation.store.mongo import INVITATIONS, PARKED, MongoStore, create_indexes
 from invitation.store.personal_data import Erasures, People
 from invitation.store.replays import Replays
+from invitation.store.runs import Runs
 from invitation.store.statistics import count
 from invitation.store.tokens import OpsTokens
 
@@ -83,15 +89,15 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
 
     It listens at once and goes on preparing until the database is there: `/readyz` tells the difference.
     """
-    registry = new_registry()
+    metrics = InvitationMetrics(link_life=settings.link_life)
     client = open_client(settings.mongo_url.get_secret_value())
     process.on_stop("database", lambda: close_client(client))
     database = client[settings.invitation_database]
     clock = DatabaseClock(client)
-    bus = Bus(settings.amqp_url.get_secret_value(), observe=_messages(registry))
-    commit = GroupCommit(database[INVITATIONS], observe=_groups(registry))
+    bus = Bus(settings.amqp_url.get_secret_value(), taken=metrics.taken, published=metrics.published)
+    commit = GroupCommit(database[INVITATIONS], observe=metrics.groups_of(INVITATIONS))
     relay = Relay(bus=bus, collection=database[INVITATIONS], commit=commit, now=clock.now)
-    store = MongoStore(database, commit, relay.announce)
+    store = MongoStore(database, commit, relay.announce, saved=metrics.saved)
     links = Links([key.get_secret_value() for key in settings.link_keys], base_url=settings.invitation_url)
     policy = Policy(
         link_life=settings.link_life,
@@ -118,7 +124,7 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
         now=clock.now,
         # Without a slot there is never room: what a replay makes due is left to the workers.
         slots=settings.delivery_slots if works else 0,
-        observe=_attempts(registry),
+        observe=metrics.attempted,
     )
     due = DueLoop(store, delivery, policy=policy, now=clock.now)
     intake = Intake(store, delivery, policy=policy, now=clock.now, due_changed=due.wake)
@@ -143,12 +149,17 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
     erasures = Erasures(database)
     eraser = Eraser(erasures, store, people, parked, audit, owner=owner, now=clock.now)
     if works:
-        parking = Parking(GroupCommit(database[PARKED]), now=clock.now, step="intake")
+        parked_commit = GroupCommit(database[PARKED], observe=metrics.groups_of(PARKED))
+        parking = Parking(parked_commit, now=clock.now, step="intake")
         for queue in CONSUMED:
             bus.consume(queue, intake.receive, park=parking.park, prefetch=_PREFETCH)
         bus.consume(topology.INVITATION_PARKED, parking.keep_dead_letter, park=parking.park, prefetch=_PREFETCH_PARKED)
         process.on_stop("delivery", delivery.drain)
     process.on_stop("announcements", relay.drain)
+    stats = Stats(store, partial(count, database), now=clock.now)
+    metrics.watch(bus)
+    metrics.watch_delivery(delivery, channels)
+    _fill(metrics, database, stats, parked, {"replay": replays, "bulk": bulks}, clock)
 
     routes: list[Route] = []
     guards: Sequence[Guard] = ()
@@ -188,7 +199,7 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
                 by=actor_of,
                 witness=auditing.witness,
             ),
-            Stats(store, partial(count, database), now=clock.now),
+            stats,
             BulkApi(bulks, auditing, now=clock.now, begun=bulk_runner.wake),
             ErasureApi(erasures, people, parked, audit, directory, auditing, now=clock.now, begun=eraser.wake),
             auditing,
@@ -215,11 +226,13 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
         return problem_response(request, problem)
 
     app = make_app(
-        About("Convive invitation service", _version(), "Invitations: where each stands, why, and what to do."),
+        About(
+            "Convive invitation service", installed_version(), "Invitations: where each stands, why, and what to do."
+        ),
         routes,
         guards=guards,
         checks={"database": database_usable, "bus": bus_usable},
-        registry=registry,
+        metrics=metrics,
         time_limit=_TIME_LIMIT,
         render=render,
     )
@@ -240,6 +253,43 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
             retention = Retention(store, people, parked, audit, settings.retention, now=clock.now)
             process.spawn("retention", retention.run())
     return port
+
+
+def _fill(
+    metrics: InvitationMetrics,
+    database: Database,
+    stats: Stats,
+    parked: ParkedMessages,
+    runs: Mapping[str, Runs[Any]],
+    clock: DatabaseClock,
+) -> None:
+    """What /metrics reads from the database."""
+
+    async def by_state() -> dict[str, Samples]:
+        counted = (await stats.latest()).by_state
+        if stats.failed:
+            raise DatabaseAway
+        return {"convive_invitations": {(state.value,): float(counted.get(state.value, 0)) for state in State}}
+
+    async def due() -> dict[str, Samples]:
+        now = clock.now()
+        number, late = await overdue(database, now)
+        oldest = await stats.oldest_pending()
+        age = (now - oldest.created_at).total_seconds() if oldest else 0.0
+        return {
+            "convive_due_invitations": {(): float(number)},
+            "convive_due_lag_seconds": {(): late},
+            "convive_invitation_oldest_pending_age_seconds": {(): age},
+        }
+
+    async def under_way() -> dict[str, Samples]:
+        return run_samples({kind: await of_kind.under_way() for kind, of_kind in runs.items()})
+
+    metrics.readings.fill(BY_STATE, by_state)
+    metrics.readings.fill(DUE, due)
+    metrics.readings.fill(RUNS, under_way)
+    metrics.readings.fill(OUTBOX, outbox_reading({INVITATIONS: database[INVITATIONS]}, clock.now))
+    metrics.readings.fill(PARKED_NOW, parked_reading(parked.numbers))
 
 
 async def _prepare(database: Database, parked: ParkedMessages, clock: DatabaseClock) -> None:
@@ -263,36 +313,3 @@ def _smtp_server(settings: InvitationSettings) -> SmtpServer:
         username=settings.smtp_username,
         password=settings.smtp_password.get_secret_value() if settings.smtp_password else None,
     )
-
-
-def _messages(registry: CollectorRegistry) -> Callable[[str, str], None]:
-    messages = Counter("convive_messages", "Messages taken from the bus.", ["queue", "outcome"], registry=registry)
-    return lambda queue, outcome: messages.labels(queue, outcome).inc()
-
-
-def _groups(registry: CollectorRegistry) -> Callable[[int], None]:
-    sizes = Histogram(
-        "convive_group_commit_writes",
-        "Writes that travelled in one group.",
-        buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500),
-        registry=registry,
-    )
-    return sizes.observe
-
-
-def _attempts(registry: CollectorRegistry) -> Callable[[str, str, float], None]:
-    seconds = Histogram(
-        "convive_delivery_attempt_seconds",
-        "Time to hand a message to its provider.",
-        ["channel", "outcome"],
-        buckets=SECONDS,
-        registry=registry,
-    )
-    return lambda channel, outcome, took: seconds.labels(channel, outcome).observe(took)
-
-
-def _version() -> str:
-    try:
-        return version("convive")
-    except PackageNotFoundError:  # run from the source tree
-        return "0"

@@ -11,6 +11,7 @@ import aiohttp
 import structlog
 
 from convive_contracts.events import UserCreated
+from convive_kit import tracing
 from convive_kit.errors import Retry
 from convive_kit.http import Problem
 from invitation.lifecycle.invitation import Invitation, Invitee
@@ -174,14 +175,17 @@ class Directory:
         request_id: str | None = structlog.contextvars.get_contextvars().get("request_id")
         headers = {**headers, "X-Request-ID": request_id} if request_id else headers
         try:
-            async with self._session.request(
-                method, self._url + path, headers=headers, params=query, json=body, allow_redirects=False
-            ) as response:
-                wait = float(response.headers.get("Retry-After", 5))
-                if response.status != HTTPStatus.OK and response.status not in expected:
-                    raise DirectoryAway(f"The directory answered {response.status}.", after=wait)
-                answer = cast("dict[str, Any]", await response.json(content_type=None))
-                answer["wait"] = wait
-                return response.status, answer
+            with tracing.span(f"{method} directory", "client") as span:
+                headers = headers | tracing.carrier()
+                async with self._session.request(
+                    method, self._url + path, headers=headers, params=query, json=body, allow_redirects=False
+                ) as response:
+                    span.set("http.response.status_code", response.status)
+                    wait = float(response.headers.get("Retry-After", 5))
+                    if response.status != HTTPStatus.OK and response.status not in expected:
+                        raise DirectoryAway(f"The directory answered {response.status}.", after=wait)
+                    answer = cast("dict[str, Any]", await response.json(content_type=None))
+                    answer["wait"] = wait
+                    return response.status, answer
         except (TimeoutError, aiohttp.ClientError, ValueError) as error:
             raise DirectoryAway from error

@@ -140,11 +140,13 @@ def new_event(
     time: datetime | None = None,
     sequence: int | None = None,
     correlation_id: str | None = None,
+    extensions: Mapping[str, str] | None = None,
 ) -> Event:
     """Make an event of the short type (`user.created`), checking its data.
 
     Raises `UnknownType` for a type that is not Convive's and `Malformed`, naming the field, for data that do not fit.
     `id` defaults to a random UUID and `time` to now: give both when the same fact may be published again.
+    `extensions` are further CloudEvents attributes, such as `traceparent`.
     """
     full = f"convive.{short}.v1"
     model = DATA_BY_TYPE.get(full)
@@ -160,6 +162,7 @@ def new_event(
         data=checked,
         sequence=sequence,
         correlation_id=correlation_id,
+        extensions=extensions or {},
     )
 
 

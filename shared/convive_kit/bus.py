@@ -8,6 +8,7 @@ thrown away, made anew, the topology declared again and every consumer attached 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -66,18 +67,19 @@ class Incoming:
 
 Handler = Callable[[Incoming], Awaitable[None]]
 Park = Callable[[Incoming, Exception], Awaitable[None]]
-Observe = Callable[[str, str], None]
+Taken = Callable[[str, str, str], None]
+Published = Callable[[str, float], None]
 
 
 class _Consumer:
     """Runs the handler for each message of one queue and acknowledges what has been committed."""
 
-    def __init__(self, queue: str, handler: Handler, park: Park, prefetch: int, observe: Observe) -> None:
+    def __init__(self, queue: str, handler: Handler, park: Park, prefetch: int, taken: Taken) -> None:
         self.queue = queue
         self.prefetch = prefetch
         self._handler = handler
         self._park = park
-        self._observe = observe
+        self._taken = taken
         self._open = asyncio.Event()
         self._open.set()
         self._pause = 0.0
@@ -89,7 +91,7 @@ class _Consumer:
         self.running.add(task)
         try:
             outcome = await self._until_decided(incoming_from(self.queue, message))
-            self._observe(self.queue, outcome)
+            self._taken(self.queue, message.routing_key or "", outcome)
             with suppress(*_ANY_FAILURE):
                 # If the channel is gone the broker delivers again, and what is done stays done.
                 await message.ack()
@@ -144,14 +146,17 @@ class Bus:
         url: str,
         *,
         publish_timeout: float = 10.0,
-        observe: Observe = lambda _queue, _outcome: None,
+        taken: Taken = lambda _queue, _key, _outcome: None,
+        published: Published = lambda _outcome, _seconds: None,
         declare: Callable[[AbstractChannel], Awaitable[AbstractExchange]] = declare_topology,
     ) -> None:
-        """`observe(queue, outcome)` is told of each message: handled or parked. `publish_timeout` in seconds."""
+        """`taken(queue, routing key, outcome)` is told of each message, handled or parked; `published(outcome,
+        seconds)` of each publish, confirmed, away or unroutable. `publish_timeout` in seconds."""
         let_unreadable_messages_in()
         self._url = url
         self._publish_timeout = publish_timeout
-        self._observe = observe
+        self._taken = taken
+        self._published = published
         self._declare = declare
         self._consumers: list[_Consumer] = []
         self._exchange: AbstractExchange | None = None
@@ -166,12 +171,16 @@ class Bus:
         It returns when all is committed (then the message is acknowledged), raises `Retry` to have the message held
         and tried again, or anything else to have it handed to `park` with the reason.
         """
-        self._consumers.append(_Consumer(queue, handler, park, prefetch, self._observe))
+        self._consumers.append(_Consumer(queue, handler, park, prefetch, self._taken))
 
     @property
     def healthy(self) -> bool:
         """Whether the connection stands, the topology is declared and every consumer is attached."""
         return self._ready.is_set() and not self._broken.is_set()
+
+    def in_hand(self) -> Mapping[str, int]:
+        """How many messages of each queue are being handled."""
+        return {consumer.queue: len(consumer.running) for consumer in self._consumers}
 
     async def wait_ready(self) -> None:
         """Return when the bus is usable."""
@@ -238,14 +247,19 @@ class Bus:
             message_id=message_id,
             correlation_id=correlation_id,
         )
+        began, outcome = time.perf_counter(), "away"
         try:
             # Around everything: aio-pika's own timeout covers only the frame.
             async with nobody_cancelled(), asyncio.timeout(self._publish_timeout):
                 await exchange.publish(message, routing_key=key, mandatory=True)
+            outcome = "confirmed"
         except PublishError as error:
+            outcome = "unroutable"
             raise Unroutable(key) from error
         except _ANY_FAILURE as error:
             raise BusAway from error
+        finally:
+            self._published(outcome, time.perf_counter() - began)
 
     async def _attach(self, connection: AbstractConnection) -> None:
         connection.close_callbacks.add(self._break)

@@ -12,14 +12,14 @@ from uuid import uuid4
 import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
-from prometheus_client import CollectorRegistry, Histogram
 
+from convive_kit import tracing
 from convive_kit.docs_page import docs_routes
 from convive_kit.errors import Conflict, ConviveError, NotAllowed, Reject, Retry
 from convive_kit.health import Check, health_routes
 from convive_kit.http import BODY_LIMIT, Problem, problem_response
 from convive_kit.logs import get_logger
-from convive_kit.metrics import SECONDS
+from convive_kit.metrics import Metrics
 from convive_kit.openapi import About
 from convive_kit.routes import Guard, Route, add_routes
 
@@ -49,7 +49,7 @@ def make_app(
     *,
     guards: Sequence[Guard] = (),
     checks: Mapping[str, Check],
-    registry: CollectorRegistry,
+    metrics: Metrics,
     time_limit: timedelta,
     render: Render = problem_response,
 ) -> web.Application:
@@ -57,9 +57,9 @@ def make_app(
 
     `render` makes the answer to a problem; a service with pages passes its own, to answer people with a page.
     """
-    app = web.Application(client_max_size=BODY_LIMIT, middlewares=[_observe(registry), _answer_problems(render)])
+    app = web.Application(client_max_size=BODY_LIMIT, middlewares=[_observe(metrics), _answer_problems(render)])
     app.on_response_prepare.append(_set_headers)
-    everything = [*routes, *health_routes(checks, registry)]
+    everything = [*routes, *health_routes(checks, metrics)]
     add_routes(app, [*everything, *docs_routes(about, everything, guards)], guards, time_limit=time_limit)
     return app
 
@@ -71,15 +71,7 @@ async def _set_headers(request: web.Request, response: web.StreamResponse) -> No
         response.headers.setdefault(name, value)
 
 
-def _observe(registry: CollectorRegistry) -> Middleware:
-    seconds = Histogram(
-        "convive_http_request_seconds",
-        "Time to answer HTTP requests, by route template.",
-        ["method", "route", "status"],
-        buckets=SECONDS,
-        registry=registry,
-    )
-
+def _observe(metrics: Metrics) -> Middleware:
     @web.middleware
     async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
         given = request.headers.get("X-Request-ID", "")
@@ -87,24 +79,31 @@ def _observe(registry: CollectorRegistry) -> Middleware:
         request[REQUEST_ID] = request_id
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id, correlation_id=request_id)
+        # The template and never the path: link tokens are in paths.
+        resource = request.match_info.route.resource
+        route = resource.canonical if resource else "unmatched"
+        method = request.method if request.method in _METHODS else "other"
         started = time.perf_counter()
         status = 499  # the caller went away
-        try:
-            response = await handler(request)
-            status = response.status
-            return response
-        except web.HTTPException as error:
-            status = error.status
-            raise
-        finally:
-            took = time.perf_counter() - started
-            # The template and never the path: link tokens are in paths.
-            resource = request.match_info.route.resource
-            route = resource.canonical if resource else "unmatched"
-            method = request.method if request.method in _METHODS else "other"
-            seconds.labels(method, route, str(status)).observe(took)
-            write = log.debug if route in _QUIET and status < 500 else log.info
-            write("http.request", method=method, route=route, status=status, ms=round(took * 1000, 1))
+        named = f"{method} {route}"
+        with tracing.NO_SPAN if route in _QUIET else tracing.span(named, "server", parent=request.headers) as span:
+            try:
+                response = await handler(request)
+                status = response.status
+                return response
+            except web.HTTPException as error:
+                status = error.status
+                raise
+            finally:
+                took = time.perf_counter() - started
+                metrics.answered(method, route, str(status), took)
+                span.set("http.request.method", method)
+                span.set("http.route", route)
+                span.set("http.response.status_code", status)
+                if status >= 500:
+                    span.failed(str(status))
+                write = log.debug if route in _QUIET and status < 500 else log.info
+                write("http.request", method=method, route=route, status=status, ms=round(took * 1000, 1))
 
     return observe
 

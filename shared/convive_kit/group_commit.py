@@ -11,6 +11,7 @@ short ring of the document tells whether it was carried out.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
@@ -21,6 +22,7 @@ from bson.errors import BSONError
 from pymongo import InsertOne, UpdateOne
 from pymongo.errors import BulkWriteError, PyMongoError
 
+from convive_kit import tracing
 from convive_kit.errors import Conflict, Reject
 from convive_kit.mongo import DEADLINE, MAJORITY, Collection, DatabaseAway, Document, is_outage
 
@@ -64,6 +66,7 @@ class _Write:
     done: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     tries: int = 0
     refusal: Conflict | None = None
+    span: tracing.Span = tracing.NO_SPAN
 
     def succeed(self) -> None:
         if not self.done.done():
@@ -87,8 +90,9 @@ class GroupCommit:
         *,
         largest: int = 500,
         deadline: float = DEADLINE,
-        observe: Callable[[int], None] | None = None,
+        observe: Callable[[int, float], None] | None = None,
     ) -> None:
+        """`observe(writes, seconds)` is told of each group once it is decided."""
         self._collection = collection
         self._majority = collection.with_options(read_concern=MAJORITY)
         self._largest = largest
@@ -125,10 +129,12 @@ class GroupCommit:
             await asyncio.wait([self._flusher])
 
     async def _submit(self, write: _Write) -> None:
-        self._waiting.append(write)
-        if self._flusher is None:
-            self._flusher = asyncio.create_task(self._flush(), name="group-commit")
-        await write.done
+        # What is applied whenever, such as the end of an outbox entry, is nobody's step.
+        with tracing.NO_SPAN if write.kind == "apply" else tracing.step("save") as write.span:
+            self._waiting.append(write)
+            if self._flusher is None:
+                self._flusher = asyncio.create_task(self._flush(), name="group-commit")
+            await write.done
 
     async def _flush(self) -> None:
         try:
@@ -137,9 +143,13 @@ class GroupCommit:
                 await asyncio.sleep(0)
                 if not (group := self._next_group()):
                     return
+                began = time.perf_counter()
+                # Of no trace alone: many wait for it, and it names them.
+                with tracing.shared("group commit", [write.span for write in group]) as span:
+                    span.set("convive.writes", len(group))
+                    await self._commit(group)
                 if self._observe is not None:
-                    self._observe(len(group))
-                await self._commit(group)
+                    self._observe(len(group), time.perf_counter() - began)
         finally:
             self._flusher = None
 

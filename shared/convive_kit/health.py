@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from pydantic import BaseModel
 
 from convive_kit.errors import ConviveError
 from convive_kit.http import json_response
+from convive_kit.metrics import Metrics
 from convive_kit.routes import Route
 
 Check = Callable[[], Awaitable[object]]
@@ -35,7 +35,7 @@ class Ready(BaseModel):
     checks: dict[str, CheckResult]
 
 
-def health_routes(checks: Mapping[str, Check], registry: CollectorRegistry, *, limit: float = 2) -> list[Route]:
+def health_routes(checks: Mapping[str, Check], metrics: Metrics, *, limit: float = 2) -> list[Route]:
     """`checks` run at the same time, each for at most `limit` seconds."""
 
     async def livez(_: web.Request) -> Live:
@@ -47,14 +47,15 @@ def health_routes(checks: Mapping[str, Check], registry: CollectorRegistry, *, l
         ready = Ready(status="ready" if ok else "not_ready", checks=dict(zip(checks, results, strict=True)))
         return json_response(ready, 200 if ok else 503)
 
-    async def metrics(request: web.Request) -> web.Response:
+    async def exposition(request: web.Request) -> web.Response:
+        await metrics.readings.refresh()
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        return web.Response(body=encode(registry), headers={"Content-Type": content_type})
+        return web.Response(body=encode(metrics.registry), headers={"Content-Type": content_type})
 
     return [
         Route("GET", "/livez", livez, "Whether the process runs", response=Live, query=None),
         Route("GET", "/readyz", readyz, "Whether it can do its work, and if not, why", response=Ready, query=None),
-        Route("GET", "/metrics", metrics, documented=False, query=None),
+        Route("GET", "/metrics", exposition, documented=False, query=None),
     ]
 
 

@@ -14,6 +14,8 @@ import structlog
 from aiohttp.http_exceptions import HttpProcessingError
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
+from convive_kit import tracing
+
 REDACTED = "[redacted]"
 
 # A safety net, not the rule: the rule is that nobody logs these.
@@ -58,6 +60,7 @@ def configure(level: str = "info", *, service: str) -> None:
 
     rendered: list[Processor] = [
         name_service,
+        *([_name_trace] if tracing.is_on() else []),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
         redact,
@@ -113,6 +116,11 @@ def _name_foreign(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     # Libraries write sentences where we write stable names.
     event["message"] = event["event"]
     event["event"] = "library.logged"
+    return event
+
+
+def _name_trace(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    event.update(tracing.ids())
     return event
 
 

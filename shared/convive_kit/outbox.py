@@ -10,14 +10,15 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Any, Protocol, TypedDict
+from typing import Any, NotRequired, Protocol, TypedDict
 
 import structlog
 from pymongo import IndexModel
 from pymongo.errors import PyMongoError
 
+from convive_kit import tracing
 from convive_kit.errors import Reject, Retry
-from convive_kit.mongo import DEADLINE, MAJORITY, Collection, DatabaseAway, is_outage
+from convive_kit.mongo import DEADLINE, MAJORITY, Collection, DatabaseAway, database_call, is_outage
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -27,13 +28,29 @@ OUTBOX_INDEX = IndexModel(
 """Holds only documents with something left to publish, so it stays tiny however many there are."""
 
 
+_COUNTED = 10_000
+
+
+async def outbox_waiting(collection: Collection, now: datetime) -> tuple[int, float]:
+    """How many documents have something left to publish, counted to 10,000, and for how many seconds the oldest has
+    been waiting. Raises `DatabaseAway` in an outage."""
+    waiting: dict[str, Any] = {"outbox.at": {"$exists": True}}
+    async with database_call():
+        documents = await collection.count_documents(waiting, hint="outbox_waiting", limit=_COUNTED)
+        found = collection.find(waiting, {"outbox.at": 1}).hint("outbox_waiting").sort("outbox.at", 1).limit(1)
+        since = [entry["at"] async for document in found for entry in document["outbox"]]
+    return documents, max((now - min(since)).total_seconds(), 0.0) if since else 0.0
+
+
 class OutboxEntry(TypedDict):
-    """An event as it waits in its document: its id, since when, its routing key and its finished body."""
+    """An event as it waits in its document: its id, since when, its routing key and its finished body; with traces,
+    which trace it belongs to, so that whoever publishes it later joins it."""
 
     id: str
     at: datetime
     key: str
     body: bytes
+    trace: NotRequired[dict[str, str]]
 
 
 class Publishes(Protocol):
@@ -163,7 +180,8 @@ class Relay:
         confirmed: list[str] = []
         try:
             for entry in entries:
-                await self._bus.publish(key=entry["key"], body=entry["body"], message_id=entry["id"])
+                with tracing.span(f"publish {entry['key']}", "producer", parent=entry.get("trace", {})):
+                    await self._bus.publish(key=entry["key"], body=entry["body"], message_id=entry["id"])
                 confirmed.append(entry["id"])
         except Reject as refused:
             log.error("outbox.refused", key=refused.args[0] if refused.args else None, slug=refused.slug)

@@ -127,6 +127,15 @@ class ParkedMessages:
             found = await aggregate(self._parked, pipeline)
         return [Group(fingerprint=group.pop("_id"), **group) for group in found]
 
+    async def numbers(self) -> dict[str, int]:
+        """How many are parked now, by fingerprint: counted in an index, without reading a message."""
+        pipeline: list[Document] = [
+            {"$match": {"status": "parked"}},
+            {"$group": {"_id": "$fingerprint", "messages": {"$sum": 1}}},
+        ]
+        async with database_call():
+            return {group["_id"]: group["messages"] for group in await aggregate(self._parked, pipeline, hint="group")}
+
     async def one(self, id: str) -> Parked | None:
         """One message with its body."""
         async with database_call():

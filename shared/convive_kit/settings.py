@@ -55,6 +55,12 @@ class BaseServiceSettings(BaseSettings):
         gt=timedelta(0),
         description="How long one HTTP request may take before it is answered with 503.",
     )
+    otlp_endpoint: str | None = Field(
+        default=None,
+        pattern="^https?://",
+        description="Where traces are sent (OTLP over HTTP), e.g. http://collector:4318; empty for no traces.",
+    )
+    trace_ratio: float = Field(default=1.0, ge=0, le=1, description="Which part of the traces is kept, 0 to 1.")
     shutdown_grace: timedelta = Field(
         default=timedelta(seconds=10),
         gt=timedelta(0),

@@ -70,11 +70,11 @@ def _matches(pattern: str, key: str) -> bool:
     return re.fullmatch(regex.replace(r"\..*", r"(\..*)?"), key) is not None
 
 
-async def counted(api: Api, metric: str) -> Counter[str]:
+async def counted(api: Api) -> Counter[str]:
     """Messages taken from each queue, by what a service's metrics say."""
     text = (await api.call("GET", "/metrics", accept="text/plain")).text
     found: Counter[str] = Counter()
-    for queue, number in re.findall(rf'^{metric}_total{{.*queue="([^"]+)".*}} (\S+)$', text, re.MULTILINE):
+    for queue, number in re.findall(r'^convive_events_total{.*queue="([^"]+)".*} (\S+)$', text, re.MULTILINE):
         found[queue] += int(float(number))
     return found
 
@@ -95,16 +95,16 @@ async def test_hostile_messages_on_the_real_bus_leave_the_services_as_they_were(
                 healthy.append(message.healthy)
 
         async def all_taken() -> bool:
-            taken = await counted(stack.invitation, "convive_messages")
-            taken += await counted(stack.directory, "convive_directory_events")
+            taken = await counted(stack.invitation)
+            taken += await counted(stack.directory)
             # The directory hears our own announcements too.
             return all(taken[queue] >= number for queue, number in published.items())
 
         try:
             await until(all_taken, within=60, what="all are taken")
         except pytest.fail.Exception:
-            taken = await counted(stack.invitation, "convive_messages")
-            taken += await counted(stack.directory, "convive_directory_events")
+            taken = await counted(stack.invitation)
+            taken += await counted(stack.directory)
             pytest.fail(f"not all were taken: {published} were published, {taken} came")
 
     for invitation in healthy:

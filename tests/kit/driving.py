@@ -49,12 +49,12 @@ class Heard:
 
 
 class Outcomes:
-    """What became of messages, told once all is committed: a bus's `observe`."""
+    """What became of messages, told once all is committed: a bus's `taken`."""
 
     def __init__(self) -> None:
         self._told: list[str] = []
 
-    def __call__(self, queue: str, outcome: str) -> None:
+    def __call__(self, queue: str, key: str, outcome: str) -> None:
         self._told.append(outcome)
 
     async def first(self) -> str:

@@ -239,13 +239,13 @@ async def test_the_outcome_of_each_message_is_observed(amqp_url: str) -> None:
         if message.body == b"bad":
             raise Reject
 
-    outcomes: list[tuple[str, str]] = []
-    async with running(amqp_url, Heard(refuse), observe=lambda *seen: outcomes.append(seen)) as bus:
+    outcomes: list[tuple[str, str, str]] = []
+    async with running(amqp_url, Heard(refuse), taken=lambda *seen: outcomes.append(seen)) as bus:
         await publish(bus, b"bad")
         await publish(bus, b"good")
         await until(lambda: len(outcomes) == 2)
 
-    assert sorted(outcomes) == [(QUEUE, "handled"), (QUEUE, "parked")]
+    assert sorted(outcomes) == [(QUEUE, KEY, "handled"), (QUEUE, KEY, "parked")]
 
 
 async def test_draining_lets_what_is_in_hand_end_and_takes_no_more(amqp_url: str) -> None:

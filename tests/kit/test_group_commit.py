@@ -39,7 +39,7 @@ def sizes() -> list[int]:
 
 @pytest.fixture
 def commit(collection: Collection, sizes: list[int]) -> GroupCommit:
-    return GroupCommit(collection, observe=sizes.append)
+    return GroupCommit(collection, observe=lambda writes, _seconds: sizes.append(writes))
 
 
 async def test_what_was_inserted_is_there_when_the_call_returns(commit: GroupCommit, collection: Collection) -> None:
@@ -176,7 +176,7 @@ async def test_what_comes_while_a_group_is_under_way_makes_up_the_next(commit: G
 
 
 async def test_a_group_is_no_larger_than_allowed(collection: Collection, sizes: list[int]) -> None:
-    commit = GroupCommit(collection, largest=40, observe=sizes.append)
+    commit = GroupCommit(collection, largest=40, observe=lambda writes, _seconds: sizes.append(writes))
 
     await asyncio.gather(*(commit.insert(a_document(f"{number}")) for number in range(100)))
 

@@ -191,7 +191,7 @@ async def test_what_the_broker_could_not_route_is_kept_as_unroutable(
 ) -> None:
     outcomes = Outcomes()
     queue = topology.INVITATION_PARKED
-    async with running(amqp_url, parking.keep_dead_letter, park=parking.park, queue=queue, observe=outcomes):
+    async with running(amqp_url, parking.keep_dead_letter, park=parking.park, queue=queue, taken=outcomes):
         await put(amqp_url, b"{}", key="usr.created")
         assert await outcomes.first() == "handled"
 
@@ -207,7 +207,7 @@ async def test_what_the_broker_gave_up_is_kept_as_dead_lettered(
     dead = {"x-first-death-queue": QUEUE, "x-death": [{"queue": QUEUE, "reason": "delivery_limit", "count": 1}]}
     outcomes = Outcomes()
     queue = topology.INVITATION_PARKED
-    async with running(amqp_url, parking.keep_dead_letter, park=parking.park, queue=queue, observe=outcomes):
+    async with running(amqp_url, parking.keep_dead_letter, park=parking.park, queue=queue, taken=outcomes):
         await asyncio.to_thread(put_raw, amqp_url, b"{}", {"headers": dead}, key="usr.created")
         assert await outcomes.first() == "handled"
 
@@ -236,7 +236,7 @@ async def test_every_kind_of_bad_message_on_the_bus_ends_parked_and_acknowledged
         parse_event(message.body, content_type=message.content_type, headers=message.headers)
 
     outcomes = Outcomes()
-    async with running(amqp_url, handle, park=parking.park, observe=outcomes):
+    async with running(amqp_url, handle, park=parking.park, taken=outcomes):
         await put(amqp_url, body, content_type=STRUCTURED)
         assert await outcomes.first() == "parked"
 

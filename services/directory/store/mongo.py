@@ -63,11 +63,18 @@ class MongoStore:
     """Writes join a group commit per collection; reads by id that wait together travel together."""
 
     def __init__(
-        self, database: Database, *, bus: Publishes, entries_of: EntriesOf, now: Callable[[], datetime]
+        self,
+        database: Database,
+        *,
+        bus: Publishes,
+        entries_of: EntriesOf,
+        now: Callable[[], datetime],
+        observe: Callable[[str], Callable[[int, float], None]] = lambda _kind: lambda _size, _seconds: None,
     ) -> None:
+        """`observe(kind)` is the observer of a kind's group commit."""
         self._database = database
         self._entries_of = entries_of
-        self._commits = {kind: GroupCommit(database[kind]) for kind in _KINDS}
+        self._commits = {kind: GroupCommit(database[kind], observe=observe(kind)) for kind in _KINDS}
         self._reads = {kind: GroupRead(database[kind]) for kind in (*_KINDS, "sessions")}
         self.relays = {
             kind: Relay(bus=bus, collection=database[kind], commit=commit, now=now)

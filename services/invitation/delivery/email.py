@@ -13,6 +13,7 @@ import aiosmtplib
 import structlog
 from aiosmtplib import SMTPException, SMTPHeloError
 
+from convive_kit import tracing
 from invitation.delivery.channels import Accepted, ProviderAway, RefusedForGood, RefusedForNow
 from invitation.delivery.dialogue import Dialogue, Disconnected, Refused, Reply
 from invitation.delivery.headers import UnusableAddress
@@ -174,7 +175,8 @@ class EmailChannel:
     async def send(self, invitation: Invitation, now: datetime) -> Accepted:
         """See `Channel.send`."""
         message, recipient = await self._compose(invitation, now)
-        reply = await self._pool.send(self._mail_from, recipient, message)
+        with tracing.step("smtp", "client"):
+            reply = await self._pool.send(self._mail_from, recipient, message)
         return Accepted({"reply": _without(reply, recipient)[:_REPLY_SHOWN]})
 
     async def close(self) -> None:

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from convive_kit import tracing
 from convive_kit.errors import Retry
 from convive_kit.group_commit import VersionConflict
 from invitation.delivery.breaker import Breaker
@@ -69,6 +70,21 @@ class Delivery:
     def room(self) -> int:
         """How many more messages can be taken now."""
         return 0 if self._draining else self._places - self._taken
+
+    @property
+    def busy(self) -> int:
+        """How many slots are sending."""
+        return len(self._sending)
+
+    @property
+    def waiting(self) -> int:
+        """How many that are claimed wait for a slot."""
+        return len(self._queue)
+
+    def provider_away(self, channel: str) -> bool:
+        """Whether the channel's provider counts as down."""
+        breaker = self._breakers.get(channel)
+        return breaker is not None and breaker.is_open
 
     def open_channels(self) -> list[str]:
         """The channels whose provider takes messages; those without a provider count, for they are refused at once."""
@@ -188,8 +204,15 @@ class Delivery:
             # It has waited too long for its turn: an attempt now could outlast the lease.
             await self._put_back(invitation)
             return
-        with structlog.contextvars.bound_contextvars(correlation_id=invitation.correlation_id):
-            decide = await self._attempt(invitation, lease, now)
+        trace = {"traceparent": invitation.traceparent} if invitation.traceparent else {}
+        with (
+            structlog.contextvars.bound_contextvars(correlation_id=invitation.correlation_id),
+            tracing.span("delivery attempt", parent=trace) as span,
+        ):
+            span.set("convive.invitation", invitation.id)
+            span.set("convive.channel", invitation.channel)
+            span.set("convive.attempt", invitation.attempt)
+            decide = await self._attempt(invitation, lease, now, span)
             await self._save(invitation, decide)
 
     async def _put_back(self, invitation: Invitation) -> None:
@@ -199,7 +222,7 @@ class Delivery:
             send = (invitation.send_sequence, invitation.attempt)
             await self._save(invitation, self._release(send, invitation.lease, invitation.channel))
 
-    async def _attempt(self, invitation: Invitation, lease: Lease, now: datetime) -> Decide:
+    async def _attempt(self, invitation: Invitation, lease: Lease, now: datetime, span: tracing.Span) -> Decide:
         """Try once; returns what to decide about the outcome."""
         send = (invitation.send_sequence, invitation.attempt)
         channel = self._channels.get(invitation.channel)
@@ -239,6 +262,7 @@ class Delivery:
             return self._refusal(send, "internal_error", for_good=False)
         finally:
             self._observe(invitation.channel, outcome, time.perf_counter() - started)
+            span.set("convive.outcome", outcome)
         self._breaker_done(invitation.channel, answered=True)
         cause = Cause(self._now(), _PROVIDER, detail={"send": send[0], **accepted.detail})
         return lambda current: current.accepted(send[0], cause)

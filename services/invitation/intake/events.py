@@ -17,6 +17,7 @@ import structlog
 from convive_contracts import topology
 from convive_contracts.envelope import Event, parse_event
 from convive_contracts.events import CabinetState, DossierState, UserCreated
+from convive_kit import tracing
 from convive_kit.bus import Incoming
 from convive_kit.errors import Reject
 from invitation.intake.decisions import Decision, decisions, from_directory
@@ -105,7 +106,12 @@ class Intake:
         """
         event = parse_event(message.body, content_type=message.content_type, headers=message.headers)
         cause = Cause(self._now(), f"event:{event.source}", event.id, replayed.detail() if replayed else None)
-        with structlog.contextvars.bound_contextvars(correlation_id=event.correlation_id or event.id):
+        # What is handled again belongs to whoever asked for it, not to the trace of the first time.
+        trace = None if replayed else event.extensions
+        with (
+            structlog.contextvars.bound_contextvars(correlation_id=event.correlation_id or event.id),
+            tracing.span(f"handle {event.short_type}", "consumer", parent=trace),
+        ):
             if learned := await learn_names(self._store, event):
                 return learned == "kept"
             found = decisions(event, cause, self._policy)

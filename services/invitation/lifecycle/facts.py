@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TypedDict
 
 from convive_contracts.envelope import rfc3339, structured
@@ -18,8 +18,11 @@ class Announcement(TypedDict):
     body: bytes
 
 
-def announcements(change: Change, correlation_id: str | None) -> Iterator[Announcement]:
-    """The events of a change, in order. Their ids are computed, so a repeated announcement is the same event."""
+def announcements(
+    change: Change, correlation_id: str | None, extensions: Mapping[str, str] | None = None
+) -> Iterator[Announcement]:
+    """The events of a change, in order. Their ids are computed, so a repeated announcement is the same event;
+    `extensions` are further CloudEvents attributes of each."""
     after = change.after
     invitee = after.invitee
     if invitee is None:
@@ -36,6 +39,7 @@ def announcements(change: Change, correlation_id: str | None) -> Iterator[Announ
             time=after.updated_at,
             sequence=fact.version,
             correlation_id=correlation_id,
+            extensions=extensions,
             data={
                 "invitation_id": after.id,
                 "member_id": invitee.member_id,

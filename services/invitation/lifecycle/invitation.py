@@ -51,6 +51,8 @@ class Invitation:
     credential: str | None = None
     handled: tuple[str, ...] = ()
     correlation_id: str | None = None
+    # The trace of whatever asked for the current send: its attempts belong to it.
+    traceparent: str | None = None
     # While it is rebuilt from the log nothing may come due; `rebuilt_to` is the version of the last fact folded in,
     # `rebuilt_at` when it was announced.
     disarmed: bool = False

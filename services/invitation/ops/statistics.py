@@ -14,6 +14,7 @@ from convive_kit.errors import Retry
 from convive_kit.http import Timestamp
 from convive_kit.logs import get_logger
 from convive_kit.routes import Route
+from invitation.lifecycle.invitation import Invitation
 from invitation.lifecycle.states import WAY_IN, State
 from invitation.store.protocol import Filter, Store
 from invitation.store.statistics import Statistics
@@ -65,6 +66,8 @@ class Stats:
         self._last: Statistics | None = None
         self._fresh_until = 0.0
         self._counting: asyncio.Task[Statistics] | None = None
+        self.failed = False
+        """Whether the last try to count was in vain: what is told is from before."""
 
     def routes(self) -> list[Route]:
         """The call."""
@@ -72,9 +75,7 @@ class Stats:
 
     async def _show(self, _: web.Request) -> BaseModel:
         statistics = await self.latest()
-        oldest = await self._store.find(
-            Filter(states=[State.PENDING], channels=["email", "sms"]), limit=1, newest_first=False
-        )
+        oldest = await self.oldest_pending()
         by_state = {state: statistics.by_state.get(state.value, 0) for state in State}
         return StatsView(
             as_of=statistics.as_of,
@@ -85,9 +86,7 @@ class Stats:
                 Day(day=day.date(), created=sum(numbers.values()), by_state={State(s): n for s, n in numbers.items()})
                 for day, numbers in statistics.per_day
             ],
-            oldest_pending=OldestPending(id=oldest.items[0].id, created_at=oldest.items[0].created_at)
-            if oldest.items
-            else None,
+            oldest_pending=OldestPending(id=oldest.id, created_at=oldest.created_at) if oldest else None,
             delivery=Delivery(
                 waiting=by_state[State.PENDING],
                 accepted=sum(by_state[s] for s in WAY_IN[1:]),
@@ -95,6 +94,12 @@ class Stats:
             ),
             reasons=statistics.reasons,
         )
+
+    async def oldest_pending(self) -> Invitation | None:
+        """Of those that are to be sent, the one that was created first."""
+        waiting = Filter(states=[State.PENDING], channels=["email", "sms"])
+        page = await self._store.find(waiting, limit=1, newest_first=False)
+        return page.items[0] if page.items else None
 
     async def latest(self) -> Statistics:
         """The last count, and a new one begun where it is no longer fresh. Raises `DatabaseAway` where there is none
@@ -108,7 +113,12 @@ class Stats:
 
     async def _anew(self) -> Statistics:
         began = time.monotonic()
-        self._last = await self._count(self._now())
+        try:
+            self._last = await self._count(self._now())
+        except BaseException:
+            self.failed = True
+            raise
+        self.failed = False
         took = time.monotonic() - began
         self._fresh_until = time.monotonic() + max(_FRESH, took * _SHARE)
         return self._last

@@ -86,16 +86,18 @@ _PLAIN = (
     "account_id",
     "credential",
     "correlation_id",
+    "traceparent",
     "updated_at",
 )
 
 
-def entries(change: Change, correlation_id: str | None) -> list[OutboxEntry]:
-    """The outbox entries that go with a change."""
-    return [
+def entries(change: Change, correlation_id: str | None, trace: dict[str, str] | None = None) -> list[OutboxEntry]:
+    """The outbox entries that go with a change; `trace` is handed on in each."""
+    made: list[OutboxEntry] = [
         {"id": told["id"], "at": change.after.updated_at, "key": told["key"], "body": told["body"]}
-        for told in announcements(change, correlation_id)
+        for told in announcements(change, correlation_id, trace)
     ]
+    return [{**entry, "trace": trace} for entry in made] if trace else made
 
 
 def to_document(change: Change, outbox: list[OutboxEntry]) -> Document:

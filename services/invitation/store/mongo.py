@@ -13,6 +13,7 @@ from pymongo import ASCENDING, IndexModel
 from pymongo.errors import DuplicateKeyError
 
 from convive_contracts.events import CabinetState, DossierState
+from convive_kit import tracing
 from convive_kit.group_commit import GroupCommit, GroupRead
 from convive_kit.mongo import Database, Document, database_call
 from convive_kit.outbox import OUTBOX_INDEX, OutboxEntry
@@ -46,6 +47,7 @@ NAMES_LAST = 1.0
 _MOST_NAMES = 10_000
 
 Announce = Callable[[str, Sequence[OutboxEntry]], None]
+Saved = Callable[[Change], None]
 
 
 INDEXES = (
@@ -104,7 +106,10 @@ class MongoStore:
     """See `Store`. `announce` is handed the outbox entries of each save once it is committed; without it nothing is
     announced at all, for rebuilding what was announced long ago."""
 
-    def __init__(self, database: Database, commit: GroupCommit, announce: Announce | None) -> None:
+    def __init__(
+        self, database: Database, commit: GroupCommit, announce: Announce | None, *, saved: Saved | None = None
+    ) -> None:
+        """`announce` is given what each committed change has to tell, `saved` the change."""
         self._invitations = database[INVITATIONS]
         self._commit = commit
         self._names = database[NAMES]
@@ -112,6 +117,7 @@ class MongoStore:
         self._name_reads = GroupRead(self._names)
         self._known_names: dict[str, tuple[float, asyncio.Future[Document | None]]] = {}
         self._announce = announce
+        self._saved = saved
 
     async def load(self, id: str) -> Invitation | None:
         document = await self._reads.load(id)
@@ -119,15 +125,20 @@ class MongoStore:
 
     async def save(self, change: Change) -> None:
         outbox: list[OutboxEntry] = []
+        trace = tracing.carrier()
+        if trace and (change.before is None or change.after.send_sequence != change.before.send_sequence):
+            change.after.traceparent = trace["traceparent"]
         if self._announce is not None:
             context: Mapping[str, Any] = structlog.contextvars.get_contextvars()
-            outbox = entries(change, context.get("correlation_id") or change.after.correlation_id)
+            outbox = entries(change, context.get("correlation_id") or change.after.correlation_id, trace)
         if change.before is None:
             await self._commit.insert(to_document(change, outbox))
         else:
             await self._commit.save(change.after.id, change.seen, to_update(change, outbox))
         if self._announce is not None:
             self._announce(change.after.id, outbox)
+        if self._saved is not None:
+            self._saved(change)
 
     async def history(self, id: str) -> Sequence[Step]:
         async with database_call():

@@ -91,6 +91,12 @@ class Runs(Generic[R]):
         async with database_call():
             return [self._run(document) async for document in found]
 
+    async def under_way(self) -> Sequence[R]:
+        """Those that have not ended; a hundred at most."""
+        found = self._runs.find({"status": {"$in": ["running", "paused"]}}).hint("claim").limit(100)
+        async with database_call():
+            return [self._run(document) async for document in found]
+
     async def claim(self, owner: str, now: datetime) -> R | None:
         """Take a run that nobody is at; None when there is none."""
         free = {"status": "running", "$or": [{"lease_until": {"$exists": False}}, {"lease_until": {"$lt": now}}]}

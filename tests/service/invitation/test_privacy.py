@@ -194,7 +194,10 @@ async def test_metrics_count_without_telling_of_anybody(stack: Stack) -> None:
     assert (await stack.invitation.page(mail.link)).status == 200
     for api, names in (
         (stack.directory, ["convive_http_request_seconds"]),
-        (stack.invitation, ["convive_http_request_seconds", "convive_messages", "convive_delivery_attempt_seconds"]),
+        (
+            stack.invitation,
+            ["convive_http_request_seconds", "convive_events_total", "convive_delivery_attempt_seconds"],
+        ),
     ):
         metrics = (await api.call("GET", "/metrics", accept="text/plain")).text
         assert all(name in metrics for name in names)

@@ -26,7 +26,7 @@ from convive_kit.http import (
     not_found,
     parse_query,
 )
-from convive_kit.metrics import new_registry
+from convive_kit.metrics import Metrics
 from convive_kit.openapi import About
 from convive_kit.routes import Guard, Route
 
@@ -155,7 +155,7 @@ def client(**options: object) -> TestClient[web.Request, web.Application]:
     given: dict[str, object] = {
         "guards": GUARDS,
         "checks": {},
-        "registry": new_registry(),
+        "metrics": Metrics("sample"),
         "time_limit": timedelta(seconds=0.2),
     }
     return TestClient(TestServer(make_app(ABOUT, ROUTES, **(given | options))))  # pyright: ignore[reportArgumentType]
