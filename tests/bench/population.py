@@ -37,8 +37,8 @@ Value = TypeVar("Value")
 
 YEAR = timedelta(days=365)
 POLICY = Policy()
-LIVES = 4000
-"""Different lives; each is shared by those it is moved to other times for."""
+LIVES = 400
+"""Different lives that come to one state; each is shared by those it is moved to other times for."""
 BATCH = 1000
 CHUNK = 20_000
 _ORIGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -169,11 +169,12 @@ def _end(life: Living, state: State) -> None:
             life.wait(timedelta(hours=1))
 
 
-STATES = {
-    State.ACTIVE: 60, State.EXPIRED: 13, State.SENT: 9, State.FAILED: 5, State.REVOKED: 4, State.PENDING: 3,
-    State.OPENED: 3, State.PASSWORD_SET: 2, State.DECLINED: 1,
+YOUNG = {
+    State.ACTIVE: 45, State.SENT: 30, State.OPENED: 8, State.PENDING: 6, State.FAILED: 5, State.REVOKED: 3,
+    State.PASSWORD_SET: 2, State.DECLINED: 1,
 }  # fmt: skip
-ALIVE = (State.PENDING, State.SENT, State.OPENED)
+OLD = {State.ACTIVE: 72, State.EXPIRED: 15, State.FAILED: 5, State.REVOKED: 4, State.PASSWORD_SET: 2, State.DECLINED: 2}
+"""Percent of those within the life of a link, and of those beyond it."""
 
 
 @cache
@@ -181,8 +182,7 @@ def lives(seed: int) -> dict[State, list[Life]]:
     """Lives by what they have come to."""
     chance = random.Random(f"{seed} lives")
     return {
-        state: [a_life(chance, state) for _ in range(LIVES * share // sum(STATES.values()))]
-        for state, share in STATES.items()
+        state: [a_life(chance, state) for _ in range(LIVES * 4 if state is State.ACTIVE else LIVES)] for state in State
     }
 
 
@@ -239,18 +239,17 @@ def a_person(chance: random.Random, number: int, count: int) -> Invitee:
 
 
 def documents(numbers: range, count: int, seed: int, until: datetime) -> Iterator[dict[str, Any]]:
-    """Invitations with these numbers of `count`, as the store keeps them, created within the year before `until`."""
+    """Invitations with these numbers of `count`, as the store keeps them, created one after another in the year before
+    `until`."""
     chance = random.Random(f"{seed} {numbers.start}")
-    states, weights = list(STATES), list(STATES.values())
     for number in numbers:
-        state = chance.choices(states, weights)[0]
-        life = chance.choice(lives(seed)[state])
+        age = YEAR * ((count - number - chance.random()) / count)
+        shares = YOUNG if age < POLICY.link_life * 0.9 else OLD
+        life = chance.choice(lives(seed)[chance.choices(list(shares), list(shares.values()))[0]])
         person = a_person(chance, number, count)
         if life.invitation.channel == "sms":
             person = replace(person, phone=person.phone or f"+337{number % 10**8:08}")
-        # What is still under way began not long ago; the rest is spread over the year.
-        longest = POLICY.link_life * 0.95 if state in ALIVE else YEAR
-        began = until - life.lasted - (longest - min(life.lasted, longest)) * chance.random()
+        began = until - max(age, life.lasted)
         moved = partial(later, by=began.replace(microsecond=began.microsecond // 1000 * 1000) - _ORIGIN)
         invitation = replace(
             moved(life.invitation), id=invitation_id(DIRECTORY_SOURCE, person.member_id), invitee=person

@@ -33,6 +33,7 @@ from invitation.store import mongo as invitation_mongo
 from invitation.store import statistics
 from invitation.store.audit import Audit, AuditRecord
 from invitation.store.bulk import Bulk, Bulks
+from invitation.store.due import overdue
 from invitation.store.mongo import INVITATIONS, MongoStore
 from invitation.store.personal_data import Erasure, Erasures, People
 from invitation.store.protocol import Filter
@@ -260,6 +261,7 @@ async def a_busy_invitation_database(place: Place) -> Calls:
         "Relay.sweep": [relay.sweep],
         "count": [partial(statistics.count, database, NOW)],
         "create_indexes": [partial(invitation_mongo.create_indexes, database)],
+        "overdue": [partial(overdue, database, NOW)],
         "missing_indexes": [partial(invitation_mongo.missing_indexes, database)],
         "write_of_a_majority": [partial(invitation_mongo.write_of_a_majority, database, NOW)],
     }  # fmt: skip

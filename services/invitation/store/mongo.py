@@ -57,12 +57,12 @@ INDEXES = (
     *LIST_INDEXES,
     *PERSONAL_INDEXES,
 )
-LOOKED_AT = 2000
+LOOKED_AT = 1000
 """Invitations looked at in one go for those that fit the rest of a filter."""
 ROWS = 1000
 """Rows of a table read at a time."""
 _NO_VALUES = dict.fromkeys(COLUMNS)
-PATIENCE = 0.025
+PATIENCE = 0.02
 """Seconds after which a list shows what it has found so far."""
 
 

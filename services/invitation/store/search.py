@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from convive_kit.text import search_key
 from invitation.lifecycle.invitation import Invitee
 
-SHORT, LONG = 2, 5
-"""Lengths of the beginnings kept: about one person in a hundred shares the short one, hardly any the long one."""
+LENGTHS = (2, 5, 12)
+"""Of the beginnings kept: about one person in a hundred shares the first, with a first name alone many share the
+second, and hardly any the last, which reaches into the other name."""
 
 
 def phrases(invitee: Invitee) -> list[str]:
@@ -25,11 +26,10 @@ def phrases(invitee: Invitee) -> list[str]:
 
 def beginnings(of: Sequence[str]) -> list[str]:
     """What of these phrases is kept in the index."""
-    return sorted({phrase[:length] for phrase in of for length in (SHORT, LONG) if len(phrase) >= length})
+    return sorted({phrase[:length] for phrase in of for length in LENGTHS if len(phrase) >= length})
 
 
 def indexed_part(begins: str) -> str | None:
     """The part of a folded beginning to look for in the index; None when it is too short for it."""
-    if len(begins) >= LONG:
-        return begins[:LONG]
-    return begins[:SHORT] if len(begins) >= SHORT else None
+    length = max((length for length in LENGTHS if length <= len(begins)), default=None)
+    return None if length is None else begins[:length]

@@ -17,7 +17,7 @@ from pymongo import ASCENDING, DESCENDING, IndexModel
 from convive_kit.mongo import Document
 from invitation.lifecycle.states import FINAL, State
 from invitation.store.protocol import Filter
-from invitation.store.search import LONG, indexed_part
+from invitation.store.search import LENGTHS, indexed_part
 
 Key = tuple[datetime, str]
 """What lists are ordered by: creation and id."""
@@ -130,6 +130,6 @@ def _one_of(values: Sequence[str]) -> object:
 
 def _rank(field: str, which: Filter) -> float:
     """How much there is to look at by a field, compared with others."""
-    if field == "beginnings" and len(which.begins) < LONG:
+    if field == "beginnings" and len(which.begins) < LENGTHS[1]:
         return LISTED_BY.index("cabinet.id") + 0.5
     return LISTED_BY.index(field)
