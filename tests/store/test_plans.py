@@ -247,6 +247,7 @@ async def a_busy_invitation_database(place: Place) -> Calls:
             for status in ("parked", "replayed")
         ],
         "ParkedMessages.groups": [parked.groups],
+        "ParkedMessages.numbers": [parked.numbers],
         "ParkedMessages.one": [partial(parked.one, message.id)],
         "ParkedMessages.frozen": [partial(parked.frozen, NOW, after=after) for after in (None, "parked-3")],
         "ParkedMessages.replayed": [partial(parked.replayed, message.id, "ops", "again", NOW)],
@@ -272,6 +273,7 @@ def calls_of_runs(name: str, runs: Runs[Any], claimed: Run, new: Run) -> Calls:
         f"{name}.begin": [partial(runs.begin, new)],
         f"{name}.load": [partial(runs.load, claimed.id)],
         f"{name}.list": [partial(runs.list, limit=50, after=after) for after in (None, KEY)],
+        f"{name}.under_way": [runs.under_way],
         f"{name}.claim": [partial(runs.claim, "another", at) for at in (NOW, later(days=1))],
         f"{name}.record": [partial(runs.record, claimed, "worker", NOW)],
         f"{name}.give_back": [partial(runs.give_back, claimed, "worker")],
