@@ -32,6 +32,9 @@ from convive_kit.parking import Parking
 from convive_kit.process import Process
 from convive_kit.rate_limit import Limiter
 from convive_kit.routes import Guard, Route
+from invitation.console.frame import Frame
+from invitation.console.listing import Listing
+from invitation.console.sessions import Sessions
 from invitation.delivery.channels import Channel
 from invitation.delivery.email import EmailChannel, SmtpPool, SmtpServer
 from invitation.delivery.mail import MailRenderer
@@ -56,6 +59,7 @@ from invitation.ops.tokens_api import TokensApi
 from invitation.pages.handlers import LinkPages
 from invitation.settings import InvitationSettings
 from invitation.store.audit import Audit
+from invitation.store.bookmarks import Bookmarks
 from invitation.store.bulk import Bulks
 from invitation.store.mongo import INVITATIONS, PARKED, MongoStore, create_indexes
 from invitation.store.replays import Replays
@@ -144,6 +148,7 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
     routes: list[Route] = []
     guards: Sequence[Guard] = ()
     pages: LinkPages | None = None
+    console: Frame | None = None
     if "web" in parts:
         limiter = Limiter(settings.mongo_url.get_secret_value(), settings.invitation_database)
         directory = Directory(
@@ -156,7 +161,10 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
         tokens = OpsTokens(database)
         callers = Callers(directory, tokens, ops_token=settings.ops_token.get_secret_value())
         auditing = Auditing(Audit(database), now=clock.now)
-        guards = callers.guards
+        sessions = Sessions(callers, limiter, settings)
+        guards = (*callers.guards, *sessions.guards)
+        console = Frame(sessions)
+        export = Export(store, auditing, now=clock.now)
         own = OwnPlace(
             parked,
             handle=lambda message, by, reason: intake.handle(message, Replayed("by hand", by, reason)),
@@ -164,7 +172,7 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
         )
         resources = (
             pages,
-            Export(store, auditing, now=clock.now),
+            export,
             OpsApi(
                 store,
                 Acting(store, directory, auditing, policy=policy, now=clock.now, due_changed=due.wake),
@@ -183,6 +191,8 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
             BulkApi(bulks, auditing, now=clock.now, begun=bulk_runner.wake),
             auditing,
             TokensApi(tokens, auditing, now=clock.now, revoked=callers.forget),
+            console,
+            Listing(console, store, export, Bookmarks(database), now=clock.now),
         )
         routes = [route for resource in resources for route in resource.routes()]
 
@@ -200,6 +210,8 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
     def render(request: web.Request, problem: Problem) -> web.StreamResponse:
         if pages is not None and request.path.startswith("/i/"):
             return pages.problem(request, problem)
+        if console is not None and (request.path == "/ops" or request.path.startswith("/ops/")):
+            return console.problem(request, problem)
         return problem_response(request, problem)
 
     app = make_app(

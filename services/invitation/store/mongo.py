@@ -18,6 +18,7 @@ from convive_kit.mongo import Database, Document, database_call
 from convive_kit.outbox import OUTBOX_INDEX, OutboxEntry
 from invitation.lifecycle.invitation import Change, Invitation, Invitee, Step
 from invitation.store.audit import AUDIT, AUDIT_INDEXES
+from invitation.store.bookmarks import BOOKMARK_INDEXES, BOOKMARKS
 from invitation.store.bulk import BULK
 from invitation.store.documents import (
     COLUMNS,
@@ -68,6 +69,7 @@ async def create_indexes(database: Database) -> None:
             await database[runs].create_indexes(list(RUN_INDEXES))
         await database[TOKENS].create_indexes(list(TOKEN_INDEXES))
         await database[AUDIT].create_indexes(list(AUDIT_INDEXES))
+        await database[BOOKMARKS].create_indexes(list(BOOKMARK_INDEXES))
 
 
 class MongoStore:
