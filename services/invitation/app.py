@@ -35,6 +35,7 @@ from convive_kit.routes import Guard, Route
 from invitation.console.frame import Frame
 from invitation.console.listing import Listing
 from invitation.console.sessions import Sessions
+from invitation.console.showing import Showing
 from invitation.delivery.channels import Channel
 from invitation.delivery.email import EmailChannel, SmtpPool, SmtpServer
 from invitation.delivery.mail import MailRenderer
@@ -103,10 +104,10 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
     owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
     works = "worker" in parts
     channels: dict[str, Channel] = {}
+    renderer = MailRenderer(settings.mail_from)
     if works:
         pool = SmtpPool(_smtp_server(settings))
         process.on_stop("mail server", pool.close)
-        renderer = MailRenderer(settings.mail_from)
         channels["email"] = EmailChannel(pool, renderer, links, store, mail_from=settings.mail_from)
     delivery = Delivery(
         store,
@@ -164,6 +165,7 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
         sessions = Sessions(callers, limiter, settings)
         guards = (*callers.guards, *sessions.guards)
         console = Frame(sessions)
+        acting = Acting(store, directory, auditing, policy=policy, now=clock.now, due_changed=due.wake)
         export = Export(store, auditing, now=clock.now)
         own = OwnPlace(
             parked,
@@ -173,11 +175,7 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
         resources = (
             pages,
             export,
-            OpsApi(
-                store,
-                Acting(store, directory, auditing, policy=policy, now=clock.now, due_changed=due.wake),
-                now=clock.now,
-            ),
+            OpsApi(store, acting, now=clock.now),
             ReplayApi(replays, event_log, store, auditing, now=clock.now, begun=replayer.wake),
             ParkedRoutes(
                 "/v1/parked",
@@ -193,6 +191,7 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
             TokensApi(tokens, auditing, now=clock.now, revoked=callers.forget),
             console,
             Listing(console, store, export, Bookmarks(database), now=clock.now),
+            Showing(console, store, acting, renderer, invitation_url=settings.invitation_url, now=clock.now),
         )
         routes = [route for resource in resources for route in resource.routes()]
 

@@ -26,7 +26,9 @@ class Operator:
         return answer
 
     async def get(self, path: str, **headers: str) -> Answer:
-        answer = await self.stack.invitation.page(path, cookies=self.cookies, headers=headers)
+        answer = await self.stack.invitation.page(
+            path, cookies=self.cookies, headers={"Accept-Language": "en", **headers}
+        )
         if found := _FORM_TOKEN.search(answer.text):
             self.form_token = found[1]
         return answer
@@ -35,7 +37,11 @@ class Operator:
         self, path: str, *, origin: str | None = None, headers: Mapping[str, str] | None = None, **form: str
     ) -> Answer:
         """As from a page that was seen before; `origin` "" for none at all."""
-        sent = {"Origin": self.stack.invitation.url if origin is None else origin, **(headers or {})}
+        sent = {
+            "Accept-Language": "en",
+            "Origin": self.stack.invitation.url if origin is None else origin,
+            **(headers or {}),
+        }
         sent = {name: value for name, value in sent.items() if value}
         given = {"form_token": self.form_token, **form}
         return await self.stack.invitation.post_form(path, given, cookies=self.cookies, headers=sent)

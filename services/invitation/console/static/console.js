@@ -2,9 +2,10 @@
 
 "use strict";
 
-// What is being typed in, or opened, is left alone: the next event tries again.
+// What somebody is filling in is left alone.
 function isInUse(fragment) {
-  return fragment.contains(document.activeElement) && document.activeElement.matches("input, select, textarea, iframe");
+  const fields = [...fragment.querySelectorAll("input, textarea")];
+  return fragment.querySelector("select:focus") || fields.some((field) => field.value !== field.defaultValue || field === document.activeElement);
 }
 
 // The page itself is asked for anew, and those parts of it that say so are put in place of the old ones.
@@ -18,6 +19,7 @@ async function refresh(address) {
       const open = [...old.querySelectorAll("details[open][id]")].map((details) => details.id);
       old.replaceChildren(...now.childNodes);
       for (const id of open) document.getElementById(id)?.setAttribute("open", "");
+      old.querySelectorAll("[data-copy]").forEach(offerToCopy);
     }
   }
 }
