@@ -34,6 +34,7 @@ from convive_kit.rate_limit import Limiter
 from convive_kit.routes import Guard, Route
 from invitation.console.frame import Frame
 from invitation.console.listing import Listing
+from invitation.console.live import Live
 from invitation.console.sessions import Sessions
 from invitation.console.showing import Showing
 from invitation.delivery.channels import Channel
@@ -56,6 +57,7 @@ from invitation.ops.export import Export
 from invitation.ops.replay_api import ReplayApi
 from invitation.ops.replaying import Replayer
 from invitation.ops.statistics import Stats
+from invitation.ops.stream import Feed, Streaming
 from invitation.ops.tokens_api import TokensApi
 from invitation.pages.handlers import LinkPages
 from invitation.settings import InvitationSettings
@@ -150,6 +152,7 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
     guards: Sequence[Guard] = ()
     pages: LinkPages | None = None
     console: Frame | None = None
+    feed: Feed | None = None
     if "web" in parts:
         limiter = Limiter(settings.mongo_url.get_secret_value(), settings.invitation_database)
         directory = Directory(
@@ -165,6 +168,8 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
         sessions = Sessions(callers, limiter, settings)
         guards = (*callers.guards, *sessions.guards)
         console = Frame(sessions)
+        feed = Feed(event_log, now=clock.now)
+        streaming = Streaming(feed, callers)
         acting = Acting(store, directory, auditing, policy=policy, now=clock.now, due_changed=due.wake)
         export = Export(store, auditing, now=clock.now)
         own = OwnPlace(
@@ -189,7 +194,9 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
             BulkApi(bulks, auditing, now=clock.now, begun=bulk_runner.wake),
             auditing,
             TokensApi(tokens, auditing, now=clock.now, revoked=callers.forget),
+            streaming,
             console,
+            Live(streaming, sessions),
             Listing(console, store, export, Bookmarks(database), now=clock.now),
             Showing(console, store, acting, renderer, invitation_url=settings.invitation_url, now=clock.now),
         )
@@ -223,6 +230,8 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
         render=render,
     )
     port = await process.serve(app, settings.invitation_host, settings.invitation_port)
+    if feed is not None:
+        process.spawn("event stream", feed.run(process.stopping))
     await _prepare(client[settings.invitation_database], parked, clock)
     prepared.set()
     # Consuming begins once there are indexes: without them the first save would be slow and the first race open.

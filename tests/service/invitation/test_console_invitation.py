@@ -41,7 +41,14 @@ async def test_a_page_tells_all_but_who_it_is_and_the_link(stack: Stack) -> None
     page, rendered = await one.get(path(member)), await one.get(path(member, "/mail"))
 
     said = words(page)
-    for shown in ("J. Q.", "j•••@example.com", "••• 78", "Announced by its publisher", "Taken by the provider", "reply:"):
+    for shown in (
+        "J. Q.",
+        "j•••@example.com",
+        "••• 78",
+        "Announced by its publisher",
+        "Taken by the provider",
+        "reply:",
+    ):
         assert shown in said, shown
     assert f"convive invitation resend {member.invitation_id} --reason '…'" in said
     assert 'class="lit"' in page.text

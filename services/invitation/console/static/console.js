@@ -53,7 +53,7 @@ function live(main) {
     look();
   });
   source.addEventListener("error", () => show(false));
-  source.addEventListener("change", look);
+  source.addEventListener("message", look);
   window.addEventListener("pagehide", () => source.close());
 }
 
