@@ -11,7 +11,9 @@ from invitation.lifecycle.states import WAY_IN, State
 
 _WIDTH, _HEIGHT = 124, 36
 _STEP, _LEFT = 152, 4
-_UPPER, _LOWER = 52, 150
+_UPPER, _LOWER = 36, 116
+_GAP = 3
+"""Between the tip of an arrow and where it points to."""
 _ASIDE = 14
 """How far from the middle an arrow begins and ends, so that there and back are two."""
 
@@ -44,7 +46,7 @@ class Picture:
     ways: Sequence[str]
     taken: Sequence[str]
     box: tuple[int, int] = (_WIDTH, _HEIGHT)
-    view: str = f"0 0 {_LEFT * 2 + _STEP * (len(WAY_IN) - 1) + _WIDTH} {_LOWER + _HEIGHT + 36}"
+    view: str = f"0 0 {_LEFT * 2 + _STEP * (len(WAY_IN) - 1) + _WIDTH} {_LOWER + _HEIGHT + 34}"
 
 
 def picture(present: State, history: Sequence[Step]) -> Picture:
@@ -65,12 +67,12 @@ def _arrow(start: State, end: State) -> str:
     (x1, y1), (x2, y2) = _PLACES[start], _PLACES[end]
     if y1 != y2:
         down = y2 > y1
-        begin, tip = (y1 + _HEIGHT, y2 - 6) if down else (y1, y2 + _HEIGHT + 6)
+        begin, tip = (y1 + _HEIGHT, y2 - _GAP) if down else (y1, y2 + _HEIGHT + _GAP)
         aside = _ASIDE if down else -_ASIDE
         return f"M{x1 + _WIDTH // 2 + aside} {begin}L{x2 + _WIDTH // 2 + aside} {tip}"
     if x2 == x1 + _STEP and y1 == _UPPER:
-        return f"M{x1 + _WIDTH} {y1 + _HEIGHT // 2}H{x2 - 6}"
+        return f"M{x1 + _WIDTH} {y1 + _HEIGHT // 2}H{x2 - _GAP}"
     # Past others, or back: in a bow above the upper row, or below the lower one.
     edge, out = (y1, -34) if y1 == _UPPER else (y1 + _HEIGHT, 34)
     from_, to = x1 + _WIDTH // 2, x2 + _WIDTH // 2
-    return f"M{from_} {edge}C{from_} {edge + out} {to} {edge + out} {to} {edge + (6 if out > 0 else -6)}"
+    return f"M{from_} {edge}C{from_} {edge + out} {to} {edge + out} {to} {edge + (_GAP if out > 0 else -_GAP)}"

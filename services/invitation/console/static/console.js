@@ -63,7 +63,7 @@ function keys() {
     const all = rows();
     const at = all.findIndex((row) => row.contains(document.activeElement));
     const row = all[Math.min(Math.max(at + step, 0), all.length - 1)];
-    row?.querySelector("a")?.focus();
+    row?.querySelector("[data-open]")?.focus();
   };
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
