@@ -21,6 +21,7 @@ SHORTEST, LONGEST = 12, 128
 """Characters. What makes a password good beyond its length is judged where it is chosen, with the person's names."""
 
 _LONGEST_HASH = 1.0
+_LONGEST_WAIT = 60.0
 
 Result = TypeVar("Result")
 
@@ -53,6 +54,7 @@ class Passwords:
         self._most = waiting
         self._patience = patience
         self._takes = 0.02
+        self._promised = 0.0
         # Nobody's password: compared with where there is no account, so that time tells nothing.
         salt, digest = (base64.b64encode(os.urandom(size)).decode().rstrip("=") for size in (16, 32))
         self._nobody = f"$argon2id$v=19$m={19 * 1024},t=2,p=1${salt}${digest}"
@@ -82,7 +84,11 @@ class Passwords:
     async def _run(self, work: Callable[[], Result]) -> Result:
         ahead = self._waiting * self._takes / self._threads
         if self._waiting >= self._most or ahead > self._patience:
-            raise PasswordsBusy(after=max(1.0, ahead))
+            # Each is told to come when it will be their turn: told the same, all would come back together, and a crowd
+            # that is only ever refused takes the time of those it could be served in.
+            now = time.monotonic()
+            self._promised = max(self._promised, now + max(1.0, ahead)) + self._takes / self._threads
+            raise PasswordsBusy(after=min(self._promised - now, _LONGEST_WAIT))
         self._waiting += 1
         try:
             result, took = await asyncio.get_running_loop().run_in_executor(self._pool, _timed, work)

@@ -45,6 +45,7 @@ from invitation.directory import Directory
 from invitation.due import DueLoop
 from invitation.intake.events import CONSUMED, Intake, Replayed
 from invitation.intake.rebuilding import Rebuilding
+from invitation.intake.waiting import WaitingRoom
 from invitation.lifecycle.links import Links
 from invitation.lifecycle.schedule import Policy
 from invitation.ops.acting import Acting
@@ -240,6 +241,7 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
     if works:
         process.spawn("outbox", relay.run())
         process.spawn("due loop", due.run())
+        process.spawn("waiting room", WaitingRoom(parked, intake, now=clock.now).run())
         process.spawn("replays", replayer.run())
         process.spawn("bulk operations", bulk_runner.run())
     return port

@@ -41,6 +41,8 @@ class Reject(ConviveError):
     """This can never be handled as it is."""
 
     slug: ClassVar[str] = "rejected"
+    waits: ClassVar[bool] = False
+    """Whether it is set aside to be tried again, rather than parked for somebody to look at."""
 
 
 class Conflict(ConviveError):

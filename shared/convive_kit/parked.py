@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,7 +17,9 @@ from convive_kit.bus import Incoming
 from convive_kit.errors import ConviveError
 from convive_kit.mongo import Collection, Document, aggregate, database_call
 
-Status = Literal["parked", "replayed", "edited", "discarded"]
+_AT_ONCE = 200
+
+Status = Literal["waiting", "parked", "replayed", "edited", "discarded"]
 
 INDEXES = (
     IndexModel([("status", 1), ("last_seen", -1), ("_id", -1)], name="list"),
@@ -94,6 +97,12 @@ class ParkedMessages:
         async with database_call():
             return [Parked(document.pop("_id"), document) async for document in found]
 
+    async def waiting(self, *, limit: int) -> Sequence[Parked]:
+        """Messages that were set aside to be tried again, the one tried last longest ago first."""
+        found = self._parked.find({"status": "waiting"}).sort([("last_seen", 1), ("_id", 1)]).limit(limit)
+        async with database_call():
+            return [Parked(document.pop("_id"), document) async for document in found]
+
     async def groups(self) -> Sequence[Group]:
         """What is parked now, by fingerprint, the group seen last first."""
         pipeline: list[Document] = [
@@ -150,6 +159,11 @@ class ParkedMessages:
                 {"$set": {"last_seen": at, "slug": slug, "reason": str(error)[:2000]}, "$inc": {"count": 1}},
             )
 
+    async def given_up(self, id: str, error: Exception, at: datetime) -> None:
+        """What was set aside is tried no more: from here on it is for somebody to look at."""
+        await self.failed_again(id, error, at)
+        await self._set(id, {"status": "parked"})
+
     async def edited(self, original: Parked, body: bytes, content_type: str | None, by: str, at: datetime) -> str:
         """Keep a corrected copy and tie the two together; the original stays as it came. Returns the copy's id."""
         id = str(uuid4())
@@ -175,6 +189,34 @@ class ParkedMessages:
         """Nobody wants it handled: it is kept, out of sight."""
         await self._set(id, {"status": "discarded", "settled": {"at": at, "by": by, "reason": reason}})
 
+    async def mentioning(self, *words: str) -> AsyncGenerator[Parked]:
+        """Every message, whatever became of it, in whose body one of these words stands, in any case."""
+        sought = [word.casefold() for word in words]
+        after = ""
+        while True:
+            async with database_call():
+                found = [d async for d in self._parked.find({"_id": {"$gt": after}}).sort("_id", 1).limit(_AT_ONCE)]
+            for document in found:
+                text = _readable(document)
+                if any(word in text for word in sought):
+                    yield Parked(document["_id"], {name: value for name, value in document.items() if name != "_id"})
+            if not found:
+                return
+            after = cast("str", found[-1]["_id"])
+
+    async def erased(self, id: str, by: str, at: datetime) -> None:
+        """Its body and headers go; that there was one, and why it could not be handled, stays."""
+        gone: Document = {"body": b"", "headers": [], "size": 0, "sha256": "", "message_id": None}
+        await self._set(id, {**gone, "status": "discarded", "settled": {"at": at, "by": by, "reason": "erased"}})
+
     async def _set(self, id: str, fields: Mapping[str, Any]) -> None:
         async with database_call():
             await self._parked.update_one({"_id": id}, {"$set": dict(fields)})
+
+
+def _readable(document: Mapping[str, Any]) -> str:
+    """What a reader would see of a message: its body, the characters that JSON escapes too, and its headers."""
+    text = cast("bytes", document["body"]).decode("utf-8", "replace")
+    if "\\u" in text:
+        text += re.sub(r"\\u([0-9a-fA-F]{4})", lambda escaped: chr(int(escaped[1], 16)), text)
+    return f"{text} {document.get('headers', '')}".casefold()

@@ -51,6 +51,7 @@ class Parking:
         digest = hashlib.sha256(message.body).hexdigest()
         slug = error.slug if isinstance(error, (ConviveError, EventError)) else "unexpected"
         id = _identity(message, slug, digest)
+        status = "waiting" if isinstance(error, Reject) and error.waits else "parked"
         oversize = len(message.body) > LARGEST_MESSAGE
         kept: dict[str, Any] = {
             "queue": message.queue,
@@ -71,10 +72,10 @@ class Parking:
         }
         await self._commit.apply(
             id,
-            {"$setOnInsert": kept, "$set": {"last_seen": now, "status": "parked"}, "$inc": {"count": 1}},
+            {"$setOnInsert": kept, "$set": {"last_seen": now, "status": status}, "$inc": {"count": 1}},
             upsert=True,
         )
-        log.warning("message.parked", parked=id, queue=message.queue, slug=slug)
+        log.warning(f"message.{status}", parked=id, queue=message.queue, slug=slug)
 
     async def keep_dead_letter(self, message: Incoming) -> None:
         """Handler of a `….parked` queue: what the broker gave up or could not route is kept here too."""

@@ -279,10 +279,10 @@ _ANYBODY = (DIRECTORY_SOURCE, PAYROLL)
 _FOREIGN = (PAYROLL,)
 _Story = Callable[[Crowd, Guest, Person], Awaitable[None]]
 _STORIES: Mapping[str, tuple[int, _Story, tuple[str, ...]]] = {
-    "newcomer": (34, Crowd._newcomer, _ANYBODY),
+    "newcomer": (22, Crowd._newcomer, _ANYBODY),
     "racer": (5, Crowd._racer, _ANYBODY),
     "resident": (4, Crowd._resident, _ANYBODY),
-    "silent": (15, Crowd._silent, _ANYBODY),
+    "silent": (27, Crowd._silent, _ANYBODY),
     "opener": (6, Crowd._opener, _ANYBODY),
     "decliner": (4, Crowd._decliner, _ANYBODY),
     "renewer": (4, Crowd._renewer, _ANYBODY),

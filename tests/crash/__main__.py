@@ -23,6 +23,7 @@ import invitation.__main__ as invitation_main
 from convive_kit.outbox import Relay
 from directory.membership import Membership
 from invitation.due import DueLoop
+from invitation.intake.waiting import WaitingRoom
 from invitation.pages.render import PageRenderer
 from invitation.store import mongo, runs
 from tests.crash import watching
@@ -38,6 +39,7 @@ def _hasten() -> None:
         (DueLoop.__init__, {"every": 0.2}),
         (Membership.__init__, {"patience": timedelta(seconds=1)}),
         (Membership.run, {"every": 0.3}),
+        (WaitingRoom.run, {"every": 0.3}),
     ):
         defaults: dict[str, Any] = function.__kwdefaults__ or {}
         assert defaults.keys() >= times.keys(), f"{function.__qualname__} has no {sorted(times)} any more"

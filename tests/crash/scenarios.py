@@ -136,6 +136,17 @@ async def refused(lane: Lane) -> Guest:
     return guest
 
 
+async def asked_about_too_early(lane: Lane) -> Guest:
+    """Somebody who is about to be invited, and whose invitation was taken back before: that was set aside."""
+    guest = await foreign(lane)
+    id = guest.member.invitation_id
+    event = cloud_event("invitation.revoke_requested", id, {"invitation_id": id})
+    await lane.bus.send(event, "invitation.revoke_requested")
+    parked = lane.invitations["parked"]
+    await until(lambda: parked.find_one({"status": "waiting"}), what="it is set aside")
+    return guest
+
+
 async def with_a_rest_in_the_outbox(lane: Lane) -> Guest:
     """An event that was committed long ago and never published."""
     guest = await invited(lane)
@@ -472,6 +483,14 @@ async def learnt(lane: Lane, guest: Guest) -> None:
     assert names["name"] == "Cabinet Nouveau"
 
 
+async def revoked_at_last(lane: Lane, guest: Guest) -> None:
+    """What was set aside has had its effect, once, and waits no more."""
+    await sound(lane, guest, "revoked")
+    parked = lane.invitations["parked"]
+    await until(lambda: parked.find_one({"slug": "unknown_invitation", "status": "replayed"}), what="it waits no more")
+    assert len(await lane.mails(guest.member.email)) <= 2
+
+
 async def opened(lane: Lane, guest: Guest) -> None:
     await sound(lane, guest, "opened")
     await mails_within_bound(lane, guest)
@@ -578,6 +597,7 @@ REMOVE_MEMBER = firm("DELETE", "{member}", None, 204, 404)
 ARCHIVE = firm("DELETE", "{dossier}", None, 204, 404)
 RESEND, REVOKE = operate("resend", {}), operate("revoke", {"reason": "left"})
 DUE, SWEEP, REPLAY, FINISH = ("DueLoop.run",), ("Relay.run",), ("Runner.run",), ("Membership.run",)
+WAIT = ("WaitingRoom.run",)
 
 
 def _all() -> dict[str, Scenario]:
@@ -591,6 +611,7 @@ def _all() -> dict[str, Scenario]:
         ("a mistyped key is parked", "i", foreign, mistype_the_key, is_kept_aside, kept_aside, ()),
         ("a rest in the outbox is swept", "i", with_a_rest_in_the_outbox, leave_a_rest, SENT, sent_once, SWEEP),
         ("a resend is requested", "i", invited, ask_for_resend, SENT_AGAIN, resent, ()),
+        ("a request has waited", "i", asked_about_too_early, INVITE, stands("revoked"), revoked_at_last, WAIT),
         ("a cabinet is renamed", "i", foreign, rename_the_cabinet, is_learnt, learnt, ()),
         ("a person acts on the page", "i", invited, OPEN, stands("opened"), opened, ()),
         ("a person chooses a password", "id", own_member, CHOOSE, PASSWORD_SET, has_a_password, ()),

@@ -38,7 +38,16 @@ ROUND = (
 """What is around every request and every process: left out of a place's name, unless it waits there itself."""
 
 LOOPS = frozenset(
-    ("DueLoop.run", "Relay.run", "Runner.run", "DatabaseClock.run", "Bus.run", "Membership.run", "Bus.drain")
+    (
+        "DueLoop.run",
+        "Relay.run",
+        "Runner.run",
+        "WaitingRoom.run",
+        "DatabaseClock.run",
+        "Bus.run",
+        "Membership.run",
+        "Bus.drain",
+    )
 )
 """Tasks that run all the time. They belong to a scenario only where it says so."""
 

@@ -17,7 +17,6 @@ import pytest
 from convive_contracts import topology
 from deploy.local.processes import plain_environment
 from deploy.local.programs import REPOSITORY
-from invitation.intake.events import MOST_WAITING
 from tests.hostile.generating import Hostility
 from tests.running import Api, OwnStack, Stack, until
 
@@ -98,10 +97,8 @@ async def test_hostile_messages_on_the_real_bus_leave_the_services_as_they_were(
         async def all_taken() -> bool:
             taken = await counted(stack.invitation, "convive_messages")
             taken += await counted(stack.directory, "convive_directory_events")
-            # The directory hears our own announcements too. What names an invitation that nobody knows yet is held for
-            # ten minutes, by its own time: those few are not lost, they wait.
-            held = {topology.INVITATION_EVENTS: MOST_WAITING}
-            return all(taken[queue] >= number - held.get(queue, 0) for queue, number in published.items())
+            # The directory hears our own announcements too.
+            return all(taken[queue] >= number for queue, number in published.items())
 
         try:
             await until(all_taken, within=60, what="all are taken")

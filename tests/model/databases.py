@@ -61,7 +61,7 @@ class Database(Protocol):
 
     async def unpublished(self) -> int: ...
 
-    async def parked_messages(self) -> Sequence[Mapping[str, Any]]: ...
+    async def parked_messages(self, status: str = "parked") -> Sequence[Mapping[str, Any]]: ...
 
     def empty(self) -> Database:
         """Another one, with nothing in it."""
@@ -224,6 +224,19 @@ class ParkedRows:
             if row["status"] == "parked" and row["first_seen"] <= at and (after is None or id > after):
                 yield Parked(id, {name: value for name, value in row.items() if name != "_id"})
 
+    async def waiting(self, *, limit: int) -> Sequence[Parked]:
+        async def read() -> Sequence[Parked]:
+            waiting = [row for row in self.rows.values() if row["status"] == "waiting"]
+            longest = sorted(waiting, key=lambda row: row["last_seen"])[:limit]
+            return [
+                Parked(row["_id"], {name: value for name, value in row.items() if name != "_id"}) for row in longest
+            ]
+
+        return await through(self._world, "waiting", lambda: self._world.remote(read))
+
+    async def given_up(self, id: str, error: Exception, at: datetime) -> None:
+        await self._world.remote(lambda: self._set(id, last_seen=at, status="parked"))
+
     async def replayed(self, id: str, by: str, reason: str, at: datetime) -> None:
         await self._world.remote(lambda: self._set(id, status="replayed"))
 
@@ -328,8 +341,8 @@ class MemoryDatabase:
     async def unpublished(self) -> int:
         return sum(map(len, self._outboxes.values()))
 
-    async def parked_messages(self) -> Sequence[Mapping[str, Any]]:
-        return [row for row in self._parked.rows.values() if row["status"] == "parked"]
+    async def parked_messages(self, status: str = "parked") -> Sequence[Mapping[str, Any]]:
+        return [row for row in self._parked.rows.values() if row["status"] == status]
 
     def empty(self) -> MemoryDatabase:
         return MemoryDatabase(self._world, self._on_commit)
@@ -392,8 +405,8 @@ class MongoDatabase:
     async def unpublished(self) -> int:
         return await self._database[INVITATIONS].count_documents({"outbox.at": {"$exists": True}})
 
-    async def parked_messages(self) -> Sequence[Mapping[str, Any]]:
-        return [document async for document in self._database[PARKED].find({"status": "parked"})]
+    async def parked_messages(self, status: str = "parked") -> Sequence[Mapping[str, Any]]:
+        return [document async for document in self._database[PARKED].find({"status": status})]
 
     def empty(self) -> MongoDatabase:
         return MongoDatabase(self._world, self._client, self._url, f"{self._name}_rebuilt")

@@ -18,6 +18,7 @@ from invitation.directory import Directory
 from invitation.due import DueLoop
 from invitation.intake.events import CONSUMED, Intake, Replayed
 from invitation.intake.rebuilding import Rebuilding
+from invitation.intake.waiting import WaitingRoom
 from invitation.ops.acting import Acting
 from invitation.ops.api import OpsApi
 from invitation.ops.auditing import Auditing
@@ -192,7 +193,14 @@ class InvitationProcess:
         }
         self._bus, self._delivery, self._opened = bus, delivery, database
         self._running = [
-            world.spawn(work, self.owner) for work in (bus.run(), database.relay.run(), due.run(), self.replayer.run())
+            world.spawn(work, self.owner)
+            for work in (
+                bus.run(),
+                database.relay.run(),
+                due.run(),
+                self.replayer.run(),
+                WaitingRoom(database.parked, intake, now=now).run(every=SELDOM),
+            )
         ]
 
     # --- requests --------------------------------------------------------------------------------------------------

@@ -331,6 +331,8 @@ class Scene:
             return "the directory's outbox"
         if self.world.loop.run(self.database.unpublished()):
             return "the invitations' outbox"
+        if self.world.loop.run(self.database.parked_messages("waiting")):
+            return "a message waits for its invitation"
         now = self.world.now()
         for invitation in self.world.loop.run(self.database.invitations()).values():
             if invitation.send_at is not None or invitation.lease is not None:

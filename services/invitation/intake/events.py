@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import structlog
 
@@ -33,8 +33,8 @@ CONSUMED = (topology.INVITATION_EVENTS, topology.INVITATION_BULK)
 """The queues that `Intake.receive` reads."""
 
 UNKNOWN_IS_TRIED_FOR = timedelta(minutes=10)
-_LEAST_TRIES = 5
-"""Some 3 s. What an outage has held back for long comes all at once, a request beside its `user.created`."""
+_TRIES = 5
+"""Some 3 s, for a request that comes beside its `user.created`; what is not known by then is set aside."""
 _PATIENCE = 0.5
 """Seconds that a new invitation waits for a place while its provider takes messages."""
 MOST_WAITING = 50
@@ -45,6 +45,12 @@ class UnknownInvitation(Reject):
     """There is no such invitation, and there was none for ten minutes."""
 
     slug = "unknown_invitation"
+
+
+class NotKnownYet(UnknownInvitation):
+    """There is no such invitation yet: this is tried again for ten minutes."""
+
+    waits: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +90,18 @@ class Intake:
         # The bulk lane waits its turn in the database: places are for those whom somebody is waiting for.
         await self.handle(message, at_once=message.queue != topology.INVITATION_BULK)
 
-    async def handle(self, message: Incoming, replayed: Replayed | None = None, *, at_once: bool = True) -> bool:
+    async def handle(
+        self,
+        message: Incoming,
+        replayed: Replayed | None = None,
+        *,
+        at_once: bool = True,
+        waits_since: datetime | None = None,
+    ) -> bool:
         """Read the message as an event and commit what follows from it. True when something did.
 
-        `at_once`: a send that follows may go out in the same breath if a place is free.
+        `at_once`: a send that follows may go out in the same breath if a place is free. `waits_since`: when it was set
+        aside, for one that was. Raises `NotKnownYet` for what is to be set aside.
         """
         event = parse_event(message.body, content_type=message.content_type, headers=message.headers)
         cause = Cause(self._now(), f"event:{event.source}", event.id, replayed.detail() if replayed else None)
@@ -97,8 +111,9 @@ class Intake:
             found = decisions(event, cause, self._policy)
             if at_once and isinstance(event.data, UserCreated) and event.data.invite_by != "none":
                 return await self._begin(event, found[0], cause)
-            least_tries = 1 if replayed else _LEAST_TRIES
-            return any([await self._carry_out(event, decision, cause, least_tries) for decision in found])
+            tries = 1 if replayed or waits_since else _TRIES
+            since = min(event.time, waits_since or cause.at)
+            return any([await self._carry_out(event, decision, cause, tries, since) for decision in found])
 
     async def _begin(self, event: Event, decision: Decision, cause: Cause) -> bool:
         """Carry out a decision after which a message may be due, and send it in the same breath if a place is free."""
@@ -124,19 +139,17 @@ class Intake:
             return True
         return self._done(change)
 
-    async def _carry_out(self, event: Event, decision: Decision, cause: Cause, least_tries: int) -> bool:
+    async def _carry_out(self, event: Event, decision: Decision, cause: Cause, tries: int, since: datetime) -> bool:
         if decision.begins:
             blank = _blank(event, decision, cause)
             return self._done(await decide_or_begin(self._store, lambda: blank, decision.decide))
-        return await self._when_known(event, decision, least_tries)
+        return await self._when_known(decision, tries, since)
 
-    async def _when_known(self, event: Event, decision: Decision, least_tries: int) -> bool:
-        """The invitation may be younger here than the event that names it: unknown, it is tried again for ten minutes
-        by the event's own time (or from now, where that lies ahead), but `least_tries` times, then parked."""
-        since = min(event.time, self._now())
-        pause, tries = 0.2, 0
+    async def _when_known(self, decision: Decision, tries: int, since: datetime) -> bool:
+        """The invitation may be younger here than the event that names it: it is looked for a few times, then set
+        aside, and given up ten minutes after `since`."""
+        pause = 0.2
         while True:
-            tries += 1
             known = False
 
             def decide_if_known(invitation: Invitation) -> Change | None:
@@ -148,15 +161,15 @@ class Intake:
             change = await decide_and_save(self._store, decision.invitation_id, decide_if_known)
             if known:
                 return self._done(change)
-            over = tries >= least_tries and self._now() - since > UNKNOWN_IS_TRIED_FOR
-            if over or self._waiting >= MOST_WAITING:
-                raise UnknownInvitation
+            tries -= 1
+            if tries == 0 or self._waiting >= MOST_WAITING:
+                raise UnknownInvitation if tries == 0 and self._now() - since > UNKNOWN_IS_TRIED_FOR else NotKnownYet
             self._waiting += 1
             try:
                 await asyncio.sleep(pause)
             finally:
                 self._waiting -= 1
-            pause = min(pause * 2, 10.0)
+            pause *= 2
 
     def _done(self, change: Change | None) -> bool:
         if change is not None and change.after.send_at is not None:

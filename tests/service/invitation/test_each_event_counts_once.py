@@ -373,3 +373,31 @@ async def test_only_the_directory_may_say_that_somebody_redeemed_or_signed_in(st
 
     await until(parked)
     assert (await stack.detail(member))["state"] == "sent"
+
+
+async def test_a_request_that_comes_long_before_its_invitation_is_set_aside_and_counts_then(stack: Stack) -> None:
+    member = Member(str(uuid4()), new_address(), FOREIGN_SOURCE)
+    id = member.invitation_id
+    await stack.publish("invitation.revoke_requested", id, {"invitation_id": id})
+
+    async def set_aside() -> Any:
+        answer = await stack.invitation.call("GET", "/v1/parked?status=waiting&limit=200", token=stack.ops_token)
+        for message in answer.ok()["items"]:
+            path = f"/v1/parked/{message['id']}"
+            whole = (await stack.invitation.call("GET", path, token=stack.ops_token)).ok()
+            if id in whole["body"]:
+                return whole
+        return None
+
+    waiting = await until(set_aside, what="it is set aside")
+    assert (waiting["slug"], waiting["status"]) == ("unknown_invitation", "waiting")
+    await stack.publish("user.created", member.id, user_data(member.id, member.email))
+
+    await stack.until_state(member, "revoked")
+    path = f"/v1/parked/{waiting['id']}"
+
+    async def settled() -> Any:
+        found = (await stack.invitation.call("GET", path, token=stack.ops_token)).ok()
+        return found if found["status"] == "replayed" else None
+
+    assert (await until(settled))["settled"]["by"] == "system"
