@@ -12,6 +12,7 @@ from invitation.lifecycle.states import WAY_IN, State
 _WIDTH, _HEIGHT = 124, 36
 _STEP, _LEFT = 152, 4
 _UPPER, _LOWER = 36, 116
+_BOW, _EDGE = 34, 4
 _GAP = 3
 """Between the tip of an arrow and where it points to."""
 _ASIDE = 14
@@ -45,21 +46,25 @@ class Picture:
     boxes: Sequence[Box]
     ways: Sequence[str]
     taken: Sequence[str]
+    view: str
     box: tuple[int, int] = (_WIDTH, _HEIGHT)
-    view: str = f"0 0 {_LEFT * 2 + _STEP * (len(WAY_IN) - 1) + _WIDTH} {_LOWER + _HEIGHT + 34}"
 
 
 def picture(present: State, history: Sequence[Step]) -> Picture:
     """The picture of one invitation."""
     moves = dict.fromkeys((step.from_, step.to) for step in history if step.from_ is not step.to)
     been = {present, *(state for move in moves for state in move)}
+    taken = [_arrow(*move) for move in moves]
+    top = 0 if any(f" {_UPPER}C" in arrow for arrow in taken) else _UPPER - _EDGE
+    bottom = _LOWER + _HEIGHT + (_BOW if any(f" {_LOWER + _HEIGHT}C" in arrow for arrow in taken) else _EDGE)
     return Picture(
         boxes=[
             Box(state, x, y, x + _WIDTH // 2, y + _HEIGHT // 2 + 5, lit=state is present, been=state in been)
             for state, (x, y) in _PLACES.items()
         ],
         ways=[_arrow(*way) for way in pairwise(WAY_IN) if way not in moves],
-        taken=[_arrow(*move) for move in moves],
+        taken=taken,
+        view=f"0 {top} {_LEFT * 2 + _STEP * (len(WAY_IN) - 1) + _WIDTH} {bottom - top}",
     )
 
 
@@ -73,6 +78,6 @@ def _arrow(start: State, end: State) -> str:
     if x2 == x1 + _STEP and y1 == _UPPER:
         return f"M{x1 + _WIDTH} {y1 + _HEIGHT // 2}H{x2 - _GAP}"
     # Past others, or back: in a bow above the upper row, or below the lower one.
-    edge, out = (y1, -34) if y1 == _UPPER else (y1 + _HEIGHT, 34)
+    edge, out = (y1, -_BOW) if y1 == _UPPER else (y1 + _HEIGHT, _BOW)
     from_, to = x1 + _WIDTH // 2, x2 + _WIDTH // 2
     return f"M{from_} {edge}C{from_} {edge + out} {to} {edge + out} {to} {edge + (_GAP if out > 0 else -_GAP)}"
