@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 from aiohttp import web
 from pydantic import Field
@@ -133,9 +133,10 @@ class Listing:
 
     async def _save_view(self, request: web.Request) -> web.StreamResponse:
         view = await form_body(request, _NewView)
-        if not await self._bookmarks.save(request[CALLER].actor, Bookmark(view.name, view.query)):
+        pairs = _impersonal(parse_qsl(view.query))
+        if not await self._bookmarks.save(request[CALLER].actor, Bookmark(view.name, urlencode(pairs))):
             raise invalid("name", f"You have {MOST} views: remove one first.")
-        return see_other(f"{PATH}?{view.query}&done=saved" if view.query else f"{PATH}?done=saved")
+        return see_other(_address([*pairs, ("done", "saved")]))
 
     async def _remove_view(self, request: web.Request) -> web.StreamResponse:
         await self._bookmarks.remove(request[CALLER].actor, (await form_body(request, _Name)).name)

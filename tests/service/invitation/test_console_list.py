@@ -90,7 +90,7 @@ async def test_a_view_is_saved_by_its_name_for_whoever_saved_it(stack: Stack) ->
     one = await operator(stack, "reader", name)
     page = await one.get("/ops/invitations?state=failed&q=martin&limit=100")
     assert "martin" not in re.findall(r'name="query" value="([^"]*)"', page.text)[0]
-    saved = await one.post("/ops/views", name="Mine & failed", query="state=failed&limit=100")
+    saved = await one.post("/ops/views", name="Mine & failed", query="state=failed&q=martin&email=a%40b.fr&limit=100")
 
     page = await one.follow(saved)
 
