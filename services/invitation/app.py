@@ -32,6 +32,7 @@ from convive_kit.parking import Parking
 from convive_kit.process import Process
 from convive_kit.rate_limit import Limiter
 from convive_kit.routes import Guard, Route
+from invitation.console.failures import Failures
 from invitation.console.frame import Frame
 from invitation.console.listing import Listing
 from invitation.console.live import Live
@@ -178,20 +179,23 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
             handle=lambda message, by, reason: intake.handle(message, Replayed("by hand", by, reason)),
             now=clock.now,
         )
+        replay_api = ReplayApi(replays, event_log, store, auditing, now=clock.now, begun=replayer.wake)
+        parked_routes = ParkedRoutes(
+            "/v1/parked",
+            [own, DirectoryParked(directory)],
+            looks="ops_reader",
+            acts="ops_writer",
+            by=actor_of,
+            witness=auditing.witness,
+        )
+        stats = Stats(store, partial(count, database), now=clock.now)
         resources = (
             pages,
             export,
             OpsApi(store, acting, now=clock.now),
-            ReplayApi(replays, event_log, store, auditing, now=clock.now, begun=replayer.wake),
-            ParkedRoutes(
-                "/v1/parked",
-                [own, DirectoryParked(directory)],
-                looks="ops_reader",
-                acts="ops_writer",
-                by=actor_of,
-                witness=auditing.witness,
-            ),
-            Stats(store, partial(count, database), now=clock.now),
+            replay_api,
+            parked_routes,
+            stats,
             BulkApi(bulks, auditing, now=clock.now, begun=bulk_runner.wake),
             auditing,
             TokensApi(tokens, auditing, now=clock.now, revoked=callers.forget),
@@ -199,6 +203,7 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
             console,
             Live(streaming, sessions),
             Listing(console, store, export, Bookmarks(database), now=clock.now),
+            Failures(console, parked_routes, replay_api, stats, auditing, now=clock.now),
             Showing(console, store, acting, renderer, invitation_url=settings.invitation_url, now=clock.now),
         )
         routes = [route for resource in resources for route in resource.routes()]

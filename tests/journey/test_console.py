@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from uuid import uuid4
 
 import pytest
@@ -9,7 +11,7 @@ from playwright.async_api import Page, ViewportSize, expect
 
 from tests.journey.browsing import DESKTOP, ENGLISH, FRENCH, PHONE, Person, Words
 from tests.journey.conftest import NewPerson
-from tests.running import FIRST_NAME, LAST_NAME, Member, Stack, new_address
+from tests.running import FIRST_NAME, LAST_NAME, Member, OwnStack, Stack, cloud_event, new_address, until, user_data
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -133,3 +135,73 @@ async def test_everybody_can_use_it(stack: Stack, new_person: NewPerson, words: 
             await summary.click()
         await person.finds_it_accessible()
         await person.finds_nothing_cut_off()
+
+
+async def test_ten_parked_messages_are_looked_at_and_handled_again_as_a_group(
+    own_stack: OwnStack, new_person: NewPerson
+) -> None:
+    stack = await own_stack()
+    # Requests about invitations that nobody knows, old enough not to be waited for.
+    members = [Member(str(uuid4()), new_address(), "/tests/payroll") for _ in range(10)]
+    async with stack.wire() as wire:
+        for member in members:
+            data = {"invitation_id": member.invitation_id}
+            event = cloud_event("invitation.resend_requested", member.invitation_id, data)
+            await wire.send(event | {"time": "2026-01-01T00:00:00.000Z"}, "invitation.resend_requested")
+
+    async def all_parked() -> bool:
+        return len(await stack.parked()) == len(members)
+
+    await until(all_parked, within=30)
+    for member in members:
+        await stack.publish("user.created", member.id, user_data(member.id, member.email))
+        await stack.until_state(member, "sent")
+    person = await new_person(stack=stack, screen=PHONE)
+    page = await sign_in(stack, person)
+    await page.get_by_role("link", name="Failures").click()
+    await person.finds_it_accessible()
+    await person.finds_nothing_cut_off()
+    await page.locator("[data-open]").first.click()
+    await expect(page.locator("[data-row]")).to_have_count(10)
+    await person.finds_it_accessible()
+    await page.get_by_label("Why the whole group is handled again").fill("they are here now")
+    await page.get_by_role("button", name="Look what would be done").click()
+    # Counted while the page is open, without anybody's reloading it.
+    await page.get_by_role("button", name="Handle these 10 messages again").click()
+    await expect(page.locator("#run")).to_contain_text("Finished")
+    await expect(page.locator("#run dd").nth(1)).to_have_text("10")
+    await person.finds_it_accessible()
+    await person.finds_nothing_cut_off()
+    assert await stack.parked() == []
+    for member in members:
+        await stack.mail(member.email, count=2)
+
+
+async def test_what_stands_in_a_message_is_seen_and_corrected_by_everybody(stack: Stack, new_person: NewPerson) -> None:
+    member = Member(str(uuid4()), new_address(), "/tests/payroll")
+    data = user_data(member.id, member.email)
+    wrong = json.loads(json.dumps(data))
+    del wrong["dossier"]["name"]
+    async with stack.wire() as wire:
+        await wire.send(cloud_event("user.created", member.id, wrong), "user.created")
+
+    async def parked() -> str:
+        bodies = {one["id"]: (await stack.parked_message(one["id"]))["body"] for one in await stack.parked()}
+        return next((id for id, body in bodies.items() if member.id in body), "")
+
+    id = await until(parked)
+    person = await new_person(screen=PHONE)
+    page = await sign_in(stack, person)
+    await page.goto(f"{stack.invitation.url}/ops/failures/messages/{id}")
+    await expect(page.locator("main")).not_to_contain_text(member.email)
+    await page.get_by_label("Why you must see what stands in it").fill("to correct it")
+    await page.get_by_role("button", name="Show once").click()
+    await expect(page.locator("#body")).to_have_value(re.compile(re.escape(member.email)))
+    await person.finds_it_accessible()
+    await person.finds_nothing_cut_off()
+    await page.locator("#body").fill(json.dumps(cloud_event("user.created", member.id, data)))
+    await page.get_by_label("What you correct").fill("the name was missing")
+    await page.get_by_role("button", name="Park a corrected copy").click()
+    await page.get_by_role("button", name="Handle it again").click()
+    await expect(page.get_by_role("status")).to_contain_text("The message was handled")
+    await stack.until_state(member, "sent")

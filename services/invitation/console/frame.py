@@ -51,7 +51,10 @@ class Place:
     role: Role = "reader"
 
 
-NAV = (Place("/ops/invitations", msgid("Invitations")),)
+NAV = (
+    Place("/ops/invitations", msgid("Invitations")),
+    Place("/ops/failures", msgid("Failures")),
+)
 
 
 @dataclass(frozen=True, slots=True)

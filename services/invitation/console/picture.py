@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
 from itertools import pairwise
+from math import ceil
 
 from invitation.lifecycle.invitation import Step
 from invitation.lifecycle.states import WAY_IN, State
@@ -66,6 +68,13 @@ def picture(present: State, history: Sequence[Step]) -> Picture:
         taken=taken,
         view=f"0 {top} {_LEFT * 2 + _STEP * (len(WAY_IN) - 1) + _WIDTH} {bottom - top}",
     )
+
+
+def trend(per_day: Mapping[date, int], today: date, days: int = 14) -> Sequence[tuple[int, int, int]]:
+    """The bars of the last days, oldest first: where each begins, its height of 24 at most, and its number."""
+    numbers = [per_day.get(today - timedelta(days=back), 0) for back in range(days - 1, -1, -1)]
+    most = max(*numbers, 1)
+    return [(at * 7, ceil(number * 24 / most), number) for at, number in enumerate(numbers)]
 
 
 def _arrow(start: State, end: State) -> str:

@@ -79,6 +79,25 @@ DONE = {
     "correct": msgid("The address is corrected; where it changed, a new link goes out."),
     "saved": msgid("The view is saved."),
     "removed": msgid("The view is removed."),
+    "replayed": msgid("The message was handled."),
+    "edited": msgid("A corrected copy is parked: this one. Handle it again when it is right."),
+    "discarded": msgid("The message is out of sight. It is kept."),
+}
+
+PARKED = {
+    "waiting": msgid("set aside, to be tried again by itself"),
+    "parked": msgid("parked"),
+    "replayed": msgid("handled at last"),
+    "edited": msgid("replaced by a corrected copy"),
+    "discarded": msgid("discarded"),
+}
+
+RUNS = {
+    "running": msgid("Under way"),
+    "paused": msgid("Paused"),
+    "done": msgid("Finished"),
+    "aborted": msgid("Aborted"),
+    "failed": msgid("Broken off by an error"),
 }
 
 PROBLEMS = {
@@ -88,6 +107,10 @@ PROBLEMS = {
     "foreign_form": msgid(
         "This form is not from a page of yours that is still current. Open the page again and repeat it."
     ),
+    "malformed": msgid("It was refused again: it is not shaped as its type asks."),
+    "unknown_type": msgid("It was refused again: nobody knows its type."),
+    "already_settled": msgid("Somebody has dealt with this message already."),
+    "not_whole": msgid("Only the beginning of this message was kept: have it published again."),
     "not_allowed": msgid("Your token does not allow this."),
     "not_found": msgid("There is nothing here."),
     "too_many_requests": msgid("Too many attempts. Wait a little, then try again."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 from uuid import uuid4
 
+from invitation.console.failures import Failures
 from invitation.console.frame import Frame
 from invitation.console.listing import Listing
 from invitation.console.live import Live
@@ -34,6 +35,20 @@ PAGES = {
     "GET /ops/invitations/{id}/revoke": "reader",
     "GET /ops/invitations/{id}/extend": "reader",
     "GET /ops/invitations/{id}/correct": "reader",
+    "GET /ops/failures": "reader",
+    "GET /ops/failures/messages": "reader",
+    "GET /ops/failures/messages/{id}": "reader",
+    "GET /ops/failures/messages/{id}/show": "reader",
+    "GET /ops/failures/messages/{id}/replay": "reader",
+    "GET /ops/failures/messages/{id}/edit": "reader",
+    "GET /ops/failures/messages/{id}/discard": "reader",
+    "GET /ops/replays/{id}": "reader",
+    "POST /ops/failures/messages/{id}/show": "writer",
+    "POST /ops/failures/messages/{id}/replay": "writer",
+    "POST /ops/failures/messages/{id}/edit": "writer",
+    "POST /ops/failures/messages/{id}/discard": "writer",
+    "POST /ops/failures/replay": "writer",
+    "POST /ops/replays/{id}/abort": "writer",
     "POST /ops/invitations/{id}/reveal": "writer",
     "POST /ops/invitations/{id}/resend": "writer",
     "POST /ops/invitations/{id}/revoke": "writer",
@@ -49,6 +64,7 @@ def test_the_table_of_pages_is_complete() -> None:
         frame,
         Live(nothing, nothing),
         Listing(frame, nothing, Export(nothing, nothing, now=nothing), nothing, now=nothing),
+        Failures(frame, nothing, nothing, nothing, nothing, now=nothing),
         Showing(frame, nothing, nothing, nothing, invitation_url="", now=nothing),
     )
     served = {f"{route.method} {route.path}": route.auth for page in pages for route in page.routes()}

@@ -13,6 +13,7 @@ async function refresh(address) {
   const answer = await fetch(address, { credentials: "same-origin", redirect: "error" });
   if (!answer.ok) return;
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  document.querySelector("main").toggleAttribute("data-poll", fresh.querySelector("main[data-poll]") !== null);
   for (const old of document.querySelectorAll("[data-fragment]")) {
     const now = fresh.getElementById(old.id);
     if (now && !isInUse(old) && now.innerHTML !== old.innerHTML) {
@@ -57,6 +58,14 @@ function live(main) {
   window.addEventListener("pagehide", () => source.close());
 }
 
+// What goes on by itself and is told to nobody is looked at every second, until it has ended.
+async function poll(main) {
+  while (main.hasAttribute("data-poll")) {
+    await new Promise((done) => setTimeout(done, 1000));
+    await refresh(main.dataset.page).catch(() => {});
+  }
+}
+
 function keys() {
   const rows = () => [...document.querySelectorAll("[data-row]")];
   const go = (step) => {
@@ -88,6 +97,7 @@ function offerToCopy(button) {
 
 const main = document.querySelector("main[data-live]");
 if (main) live(main);
+document.querySelectorAll("[data-poll]").forEach(poll);
 keys();
 document.querySelectorAll("[data-copy]").forEach(offerToCopy);
 document.getElementById("errors")?.focus();
