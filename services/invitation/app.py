@@ -32,6 +32,7 @@ from convive_kit.parking import Parking
 from convive_kit.process import Process
 from convive_kit.rate_limit import Limiter
 from convive_kit.routes import Guard, Route
+from invitation.console.bulk import BulkPages
 from invitation.console.failures import Failures
 from invitation.console.frame import Frame
 from invitation.console.listing import Listing
@@ -179,6 +180,7 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
             handle=lambda message, by, reason: intake.handle(message, Replayed("by hand", by, reason)),
             now=clock.now,
         )
+        bulk_api = BulkApi(bulks, auditing, now=clock.now, begun=bulk_runner.wake)
         replay_api = ReplayApi(replays, event_log, store, auditing, now=clock.now, begun=replayer.wake)
         parked_routes = ParkedRoutes(
             "/v1/parked",
@@ -196,13 +198,14 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
             replay_api,
             parked_routes,
             stats,
-            BulkApi(bulks, auditing, now=clock.now, begun=bulk_runner.wake),
+            bulk_api,
             auditing,
             TokensApi(tokens, auditing, now=clock.now, revoked=callers.forget),
             streaming,
             console,
             Live(streaming, sessions),
             Listing(console, store, export, Bookmarks(database), now=clock.now),
+            BulkPages(console, bulk_api),
             Failures(console, parked_routes, replay_api, stats, auditing, now=clock.now),
             Showing(console, store, acting, renderer, invitation_url=settings.invitation_url, now=clock.now),
         )

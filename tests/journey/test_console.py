@@ -205,3 +205,31 @@ async def test_what_stands_in_a_message_is_seen_and_corrected_by_everybody(stack
     await page.get_by_role("button", name="Handle it again").click()
     await expect(page.get_by_role("status")).to_contain_text("The message was handled")
     await stack.until_state(member, "sent")
+
+
+async def test_a_bulk_operation_is_followed_and_aborted(stack: Stack, new_person: NewPerson) -> None:
+    cabinet = await stack.new_cabinet()
+    dossier = await stack.new_dossier(cabinet)
+    members = [await stack.add_member(cabinet, dossier) for _ in range(4)]
+    for member in members:
+        await stack.until_state(member, "sent")
+    person = await new_person()
+    page = await sign_in(stack, person)
+    await page.goto(f"{stack.invitation.url}/ops/invitations?cabinet_id={cabinet.id}")
+    await page.get_by_role("link", name="Do something to all that fit").click()
+    await page.get_by_label("Action").select_option("revoke")
+    await page.get_by_label("At most per second").fill("0.5")
+    await page.get_by_label("Reason").fill("a mistake")
+    await person.finds_it_accessible()
+    await page.get_by_role("button", name="Look what would be done").click()
+    await page.get_by_role("button", name="Do it to these 4").click()
+    await expect(page.locator("#run")).to_contain_text("Under way")
+    await expect(page.locator("#run dd").nth(1)).not_to_have_text("0")
+    await person.finds_it_accessible()
+    await page.get_by_role("button", name="Abort").click()
+    await expect(page.locator("#run")).to_contain_text("Aborted")
+    await page.get_by_role("link", name="Bulk operations").first.click()
+    await expect(page.locator("[data-row]").first).to_contain_text("Aborted")
+    await person.finds_it_accessible()
+    states = [(await stack.detail(member))["state"] for member in members]
+    assert {"sent", "revoked"} == set(states)

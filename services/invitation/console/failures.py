@@ -13,7 +13,7 @@ from aiohttp import web
 from pydantic import Field
 
 from convive_contracts.envelope import LARGEST_MESSAGE
-from convive_kit.http import DECLARED_QUERY, Problem, form_body, parse_query
+from convive_kit.http import Problem, form_body, from_pairs
 from convive_kit.parked_routes import Act, Edit, ParkedDetail, ParkedQuery, ParkedRoutes
 from convive_kit.routes import Route
 from invitation.console.forms import Form, Reason
@@ -96,8 +96,7 @@ class Failures:
         )
 
     async def _list(self, request: web.Request) -> web.StreamResponse:
-        request[DECLARED_QUERY] = ParkedQuery
-        query = parse_query(request, ParkedQuery)
+        query = from_pairs(list(request.query.items()), ParkedQuery)
         page = await self._parked.page(query)
         kept = [("status", query.status), *(("fingerprint", one) for one in query.fingerprint)]
         more = urlencode([*kept, ("limit", str(query.limit)), ("cursor", page.next_cursor)]) if page.next_cursor else ""

@@ -54,6 +54,7 @@ class Place:
 NAV = (
     Place("/ops/invitations", msgid("Invitations")),
     Place("/ops/failures", msgid("Failures")),
+    Place("/ops/bulk", msgid("Bulk operations")),
 )
 
 

@@ -13,7 +13,7 @@ from aiohttp import web
 from pydantic import Field
 
 from convive_kit.cursors import Key, encode_cursor, key_in
-from convive_kit.http import DECLARED_QUERY, Problem, form_body, invalid, parse_query
+from convive_kit.http import Problem, form_body, from_pairs, invalid
 from convive_kit.routes import Route
 from invitation.console.forms import Form
 from invitation.console.frame import Frame, said, see_other
@@ -87,8 +87,7 @@ class Listing:
         query = InvitationQuery()
         shown = _Shown()
         try:
-            request[DECLARED_QUERY] = InvitationQuery
-            query = parse_query(request.clone(rel_url=request.rel_url.with_query(asked)), InvitationQuery)
+            query = from_pairs(asked, InvitationQuery)
             shown = await self._page(request, query, key_in(ours.get("before")))
         except Problem as unfit:
             if unfit.status != 422:
@@ -115,6 +114,7 @@ class Listing:
             all_states=list(State),
             sizes=SIZES,
             live=_live(filters),
+            filtered=urlencode(filters),
         )
 
     async def _page(self, request: web.Request, query: InvitationQuery, before: Key | None) -> _Shown:

@@ -84,6 +84,8 @@ DONE = {
     "discarded": msgid("The message is out of sight. It is kept."),
 }
 
+ACTIONS = {"resend": msgid("Resend"), "revoke": msgid("Revoke"), "extend": msgid("Extend")}
+
 PARKED = {
     "waiting": msgid("set aside, to be tried again by itself"),
     "parked": msgid("parked"),
@@ -120,6 +122,9 @@ PROBLEMS = {
 OTHER_PROBLEM = msgid("Something went wrong.")
 
 MESSAGES = (
+    msgid("give at least one criterion in `filter`"),
+    msgid("`until` belongs to the action extend, and extend needs it"),
+    msgid("`channel` belongs to the action resend"),
     msgid("must lie in the future"),
     msgid("must lie within a year"),
     msgid("Give an e-mail address such as jeanne@example.com."),

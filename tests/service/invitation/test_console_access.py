@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 from uuid import uuid4
 
+from invitation.console.bulk import BulkPages
 from invitation.console.failures import Failures
 from invitation.console.frame import Frame
 from invitation.console.listing import Listing
@@ -43,6 +44,13 @@ PAGES = {
     "GET /ops/failures/messages/{id}/edit": "reader",
     "GET /ops/failures/messages/{id}/discard": "reader",
     "GET /ops/replays/{id}": "reader",
+    "GET /ops/bulk": "reader",
+    "GET /ops/bulk/new": "writer",
+    "GET /ops/bulk/{id}": "reader",
+    "POST /ops/bulk": "writer",
+    "POST /ops/bulk/{id}/pause": "writer",
+    "POST /ops/bulk/{id}/resume": "writer",
+    "POST /ops/bulk/{id}/abort": "writer",
     "POST /ops/failures/messages/{id}/show": "writer",
     "POST /ops/failures/messages/{id}/replay": "writer",
     "POST /ops/failures/messages/{id}/edit": "writer",
@@ -64,6 +72,7 @@ def test_the_table_of_pages_is_complete() -> None:
         frame,
         Live(nothing, nothing),
         Listing(frame, nothing, Export(nothing, nothing, now=nothing), nothing, now=nothing),
+        BulkPages(frame, nothing),
         Failures(frame, nothing, nothing, nothing, nothing, now=nothing),
         Showing(frame, nothing, nothing, nothing, invitation_url="", now=nothing),
     )
