@@ -32,6 +32,7 @@ from convive_kit.parking import Parking
 from convive_kit.process import Process
 from convive_kit.rate_limit import Limiter
 from convive_kit.routes import Guard, Route
+from invitation.console.administration import Administration
 from invitation.console.bulk import BulkPages
 from invitation.console.failures import Failures
 from invitation.console.frame import Frame
@@ -180,6 +181,7 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
             handle=lambda message, by, reason: intake.handle(message, Replayed("by hand", by, reason)),
             now=clock.now,
         )
+        tokens_api = TokensApi(tokens, auditing, now=clock.now, revoked=callers.forget)
         bulk_api = BulkApi(bulks, auditing, now=clock.now, begun=bulk_runner.wake)
         replay_api = ReplayApi(replays, event_log, store, auditing, now=clock.now, begun=replayer.wake)
         parked_routes = ParkedRoutes(
@@ -200,12 +202,13 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
             stats,
             bulk_api,
             auditing,
-            TokensApi(tokens, auditing, now=clock.now, revoked=callers.forget),
+            tokens_api,
             streaming,
             console,
             Live(streaming, sessions),
             Listing(console, store, export, Bookmarks(database), now=clock.now),
             BulkPages(console, bulk_api),
+            Administration(console, auditing, tokens_api),
             Failures(console, parked_routes, replay_api, stats, auditing, now=clock.now),
             Showing(console, store, acting, renderer, invitation_url=settings.invitation_url, now=clock.now),
         )

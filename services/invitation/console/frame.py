@@ -55,6 +55,8 @@ NAV = (
     Place("/ops/invitations", msgid("Invitations")),
     Place("/ops/failures", msgid("Failures")),
     Place("/ops/bulk", msgid("Bulk operations")),
+    Place("/ops/audit", msgid("Audit")),
+    Place("/ops/tokens", msgid("Tokens"), "admin"),
 )
 
 

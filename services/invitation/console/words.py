@@ -81,10 +81,18 @@ DONE = {
     "removed": msgid("The view is removed."),
     "replayed": msgid("The message was handled."),
     "edited": msgid("A corrected copy is parked: this one. Handle it again when it is right."),
+    "token_revoked": msgid("The token is revoked."),
     "discarded": msgid("The message is out of sight. It is kept."),
 }
 
 ACTIONS = {"resend": msgid("Resend"), "revoke": msgid("Revoke"), "extend": msgid("Extend")}
+
+OUTCOMES = {
+    "begun": msgid("begun, and cut off"),
+    "done": msgid("done"),
+    "refused": msgid("not allowed"),
+    "failed": msgid("went wrong"),
+}
 
 PARKED = {
     "waiting": msgid("set aside, to be tried again by itself"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 from uuid import uuid4
 
+from invitation.console.administration import Administration
 from invitation.console.bulk import BulkPages
 from invitation.console.failures import Failures
 from invitation.console.frame import Frame
@@ -44,6 +45,10 @@ PAGES = {
     "GET /ops/failures/messages/{id}/edit": "reader",
     "GET /ops/failures/messages/{id}/discard": "reader",
     "GET /ops/replays/{id}": "reader",
+    "GET /ops/audit": "reader",
+    "GET /ops/tokens": "admin",
+    "POST /ops/tokens": "admin",
+    "POST /ops/tokens/{id}/revoke": "admin",
     "GET /ops/bulk": "reader",
     "GET /ops/bulk/new": "writer",
     "GET /ops/bulk/{id}": "reader",
@@ -72,6 +77,7 @@ def test_the_table_of_pages_is_complete() -> None:
         frame,
         Live(nothing, nothing),
         Listing(frame, nothing, Export(nothing, nothing, now=nothing), nothing, now=nothing),
+        Administration(frame, nothing, nothing),
         BulkPages(frame, nothing),
         Failures(frame, nothing, nothing, nothing, nothing, now=nothing),
         Showing(frame, nothing, nothing, nothing, invitation_url="", now=nothing),
