@@ -38,6 +38,7 @@ from invitation.console.failures import Failures
 from invitation.console.frame import Frame
 from invitation.console.listing import Listing
 from invitation.console.live import Live
+from invitation.console.overview import Overview
 from invitation.console.sessions import Sessions
 from invitation.console.showing import Showing
 from invitation.delivery.channels import Channel
@@ -206,6 +207,7 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
             streaming,
             console,
             Live(streaming, sessions),
+            Overview(console, stats),
             Listing(console, store, export, Bookmarks(database), now=clock.now),
             BulkPages(console, bulk_api),
             Administration(console, auditing, tokens_api),

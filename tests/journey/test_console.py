@@ -28,7 +28,7 @@ async def failed(stack: Stack) -> Member:
 async def sign_in(stack: Stack, person: Person, role: str = "writer", button: str = "Sign in") -> Page:
     made = await stack.new_ops_token(role, f"anne.{uuid4().hex[:8]}")
     page = person.page
-    await page.goto(f"{stack.invitation.url}/ops")
+    await page.goto(f"{stack.invitation.url}/ops/invitations")
     await page.locator("#token").fill(made["token"])
     await page.get_by_role("button", name=button).click()
     await page.wait_for_url("**/ops/invitations")
@@ -131,6 +131,7 @@ async def test_everybody_can_use_it(stack: Stack, new_person: NewPerson, words: 
     page = await sign_in(stack, person, "admin", button=words.sign_in)
     (await stack.operate(member, "revoke")).ok(202)
     for path in (
+        "/ops",
         "/ops/audit",
         "/ops/tokens",
         "/ops/bulk",

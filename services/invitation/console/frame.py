@@ -52,6 +52,7 @@ class Place:
 
 
 NAV = (
+    Place("/ops", msgid("Overview")),
     Place("/ops/invitations", msgid("Invitations")),
     Place("/ops/failures", msgid("Failures")),
     Place("/ops/bulk", msgid("Bulk operations")),
@@ -78,7 +79,7 @@ class Here:
         return [place for place in NAV if self.may(place.role)]
 
     def is_at(self, place: Place) -> bool:
-        return self.path == place.path or self.path.startswith(f"{place.path}/")
+        return self.path == place.path or (place.path != "/ops" and self.path.startswith(f"{place.path}/"))
 
 
 class _SignIn(Form):
@@ -102,7 +103,6 @@ class Frame:
             ("POST", SIGN_IN, self._sign_in, None),
             ("POST", "/ops/sign-out", self._sign_out, "console_reader"),
             ("GET", "/ops/language/{locale}", self._speak, None),
-            ("GET", "/ops", self._home, "console_reader"),
         )
         return [
             Route(method, path, handler, query=None, auth=auth, documented=False)
@@ -132,9 +132,6 @@ class Frame:
         return Here(locale, request.path, request.path_qs, caller, session.form_token if session else "")
 
     # --- signing in and out ---------------------------------------------------------------------------------------
-
-    async def _home(self, request: web.Request) -> web.StreamResponse:
-        raise web.HTTPSeeOther(HOME)
 
     async def _ask(self, request: web.Request) -> web.StreamResponse:
         return self.page(request, "sign_in.html", next=_own(request.query.get("next", HOME)), wrong=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from itertools import pairwise
 from math import ceil
@@ -68,6 +68,13 @@ def picture(present: State, history: Sequence[Step]) -> Picture:
         taken=taken,
         view=f"0 {top} {_LEFT * 2 + _STEP * (len(WAY_IN) - 1) + _WIDTH} {bottom - top}",
     )
+
+
+def flow() -> Picture:
+    """The picture of them all: every state, and the way in."""
+    whole = picture(State.PENDING, ())
+    boxes = [replace(box, lit=False, been=False) for box in whole.boxes]
+    return replace(whole, boxes=boxes)
 
 
 def trend(per_day: Mapping[date, int], today: date, days: int = 14) -> Sequence[tuple[int, int, int]]:

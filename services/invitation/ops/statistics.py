@@ -71,6 +71,10 @@ class Stats:
         return [Route("GET", "/v1/stats", self._show, "How many stand where", response=StatsView, auth="ops_reader")]
 
     async def _show(self, _: web.Request) -> BaseModel:
+        return await self.view()
+
+    async def view(self) -> StatsView:
+        """The whole, as it was counted last. Raises `DatabaseAway` in an outage."""
         statistics = await self.latest()
         oldest = await self._store.find(
             Filter(states=[State.PENDING], channels=["email", "sms"]), limit=1, newest_first=False

@@ -11,6 +11,7 @@ from invitation.console.failures import Failures
 from invitation.console.frame import Frame
 from invitation.console.listing import Listing
 from invitation.console.live import Live
+from invitation.console.overview import Overview
 from invitation.console.showing import Showing
 from invitation.ops.export import Export
 from invitation.store.tokens import ROLES
@@ -77,6 +78,7 @@ def test_the_table_of_pages_is_complete() -> None:
         frame,
         Live(nothing, nothing),
         Listing(frame, nothing, Export(nothing, nothing, now=nothing), nothing, now=nothing),
+        Overview(frame, nothing),
         Administration(frame, nothing, nothing),
         BulkPages(frame, nothing),
         Failures(frame, nothing, nothing, nothing, nothing, now=nothing),

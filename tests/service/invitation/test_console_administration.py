@@ -57,3 +57,20 @@ async def test_an_admin_makes_a_token_that_is_seen_once_and_revokes_it(stack: St
     assert is_on_the_way_to_signing_in(await eve.get("/ops/invitations"))
     wrong = await admin.post("/ops/tokens", name="two words", role="reader")
     assert (wrong.status, "<code>name</code>" in wrong.text) == (422, True)
+
+
+async def test_the_overview_counts_and_leads_to_what_it_counts(stack: Stack) -> None:
+    member = await stack.new_member()
+    await stack.until_state(member, "sent")
+    one = await operator(stack, "reader")
+    counted = (await stack.invitation.call("GET", "/v1/stats", token=stack.ops_token)).ok()["by_state"]
+
+    page = await one.get("/ops")
+
+    shown = {
+        state: int(re.findall(rf'state={state}"><rect.*?class="count"[^>]*>(\d+)<', page.text)[0]) for state in counted
+    }
+    assert shown.keys() == counted.keys()
+    assert sum(shown.values()) >= 1
+    assert member.email not in page.text
+    assert 'href="/ops/invitations?state=sent"' in page.text
