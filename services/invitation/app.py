@@ -33,6 +33,15 @@ from convive_kit.rate_limit import Limiter
 from convive_kit.readings import Samples
 from convive_kit.routes import Guard, Route
 from convive_kit.version import installed_version
+from invitation.console.administration import Administration
+from invitation.console.bulk import BulkPages
+from invitation.console.failures import Failures
+from invitation.console.frame import Frame
+from invitation.console.listing import Listing
+from invitation.console.live import Live
+from invitation.console.overview import Overview
+from invitation.console.sessions import Sessions
+from invitation.console.showing import Showing
 from invitation.delivery.channels import Channel
 from invitation.delivery.email import EmailChannel, SmtpPool, SmtpServer
 from invitation.delivery.mail import MailRenderer
@@ -61,10 +70,12 @@ from invitation.ops.replay_api import ReplayApi
 from invitation.ops.replaying import Replayer
 from invitation.ops.retention import Retention
 from invitation.ops.statistics import Stats
+from invitation.ops.stream import Feed, Streaming
 from invitation.ops.tokens_api import TokensApi
 from invitation.pages.handlers import LinkPages
 from invitation.settings import InvitationSettings
 from invitation.store.audit import Audit
+from invitation.store.bookmarks import Bookmarks
 from invitation.store.bulk import Bulks
 from invitation.store.due import overdue
 from invitation.store.mongo import INVITATIONS, PARKED, MongoStore, create_indexes
@@ -112,9 +123,9 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
     works = "worker" in parts
     channels: dict[str, Channel] = {}
     pool = SmtpPool(_smtp_server(settings))
+    renderer = MailRenderer(settings.mail_from)
     if works:
         process.on_stop("mail server", pool.close)
-        renderer = MailRenderer(settings.mail_from)
         channels["email"] = EmailChannel(pool, renderer, links, store, mail_from=settings.mail_from)
     delivery = Delivery(
         store,
@@ -164,6 +175,8 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
     routes: list[Route] = []
     guards: Sequence[Guard] = ()
     pages: LinkPages | None = None
+    console: Frame | None = None
+    feed: Feed | None = None
     if "web" in parts:
         limiter = Limiter(settings.mongo_url.get_secret_value(), settings.invitation_database)
         directory = Directory(
@@ -176,36 +189,51 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
         tokens = OpsTokens(database)
         callers = Callers(directory, tokens, ops_token=settings.ops_token.get_secret_value())
         auditing = Auditing(audit, now=clock.now)
-        guards = callers.guards
+        sessions = Sessions(callers, limiter, settings)
+        guards = (*callers.guards, *sessions.guards)
+        console = Frame(sessions)
+        feed = Feed(event_log, now=clock.now)
+        streaming = Streaming(feed, callers)
+        acting = Acting(store, directory, auditing, policy=policy, now=clock.now, due_changed=due.wake)
+        export = Export(store, auditing, now=clock.now)
         own = OwnPlace(
             parked,
             handle=lambda message, by, reason: intake.handle(message, Replayed("by hand", by, reason)),
             now=clock.now,
         )
+        tokens_api = TokensApi(tokens, auditing, now=clock.now, revoked=callers.forget)
+        bulk_api = BulkApi(bulks, auditing, now=clock.now, begun=bulk_runner.wake)
+        replay_api = ReplayApi(replays, event_log, store, auditing, now=clock.now, begun=replayer.wake)
+        parked_routes = ParkedRoutes(
+            "/v1/parked",
+            [own, DirectoryParked(directory)],
+            looks="ops_reader",
+            acts="ops_writer",
+            by=actor_of,
+            witness=auditing.witness,
+        )
         resources = (
             pages,
-            Export(store, auditing, now=clock.now),
-            OpsApi(
-                store,
-                Acting(store, directory, auditing, policy=policy, now=clock.now, due_changed=due.wake),
-                now=clock.now,
-            ),
-            ReplayApi(replays, event_log, store, auditing, now=clock.now, begun=replayer.wake),
-            ParkedRoutes(
-                "/v1/parked",
-                [own, DirectoryParked(directory)],
-                looks="ops_reader",
-                acts="ops_writer",
-                by=actor_of,
-                witness=auditing.witness,
-            ),
+            export,
+            OpsApi(store, acting, now=clock.now),
+            replay_api,
+            parked_routes,
             stats,
-            BulkApi(bulks, auditing, now=clock.now, begun=bulk_runner.wake),
+            bulk_api,
             ErasureApi(erasures, people, parked, audit, directory, auditing, now=clock.now, begun=eraser.wake),
             auditing,
             Publishing(bus, auditing),
             Checks(settings, client, directory, mail_trouble=pool.trouble),
-            TokensApi(tokens, auditing, now=clock.now, revoked=callers.forget),
+            tokens_api,
+            streaming,
+            console,
+            Live(streaming, sessions),
+            Overview(console, stats),
+            Listing(console, store, export, Bookmarks(database), now=clock.now),
+            BulkPages(console, bulk_api),
+            Administration(console, auditing, tokens_api),
+            Failures(console, parked_routes, replay_api, stats, auditing, now=clock.now),
+            Showing(console, store, acting, renderer, invitation_url=settings.invitation_url, now=clock.now),
         )
         routes = [route for resource in resources for route in resource.routes()]
 
@@ -223,6 +251,8 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
     def render(request: web.Request, problem: Problem) -> web.StreamResponse:
         if pages is not None and request.path.startswith("/i/"):
             return pages.problem(request, problem)
+        if console is not None and (request.path == "/ops" or request.path.startswith("/ops/")):
+            return console.problem(request, problem)
         return problem_response(request, problem)
 
     app = make_app(
@@ -237,6 +267,8 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
         render=render,
     )
     port = await process.serve(app, settings.invitation_host, settings.invitation_port)
+    if feed is not None:
+        process.spawn("event stream", feed.run(process.stopping))
     await _prepare(client[settings.invitation_database], parked, clock)
     prepared.set()
     # Consuming begins once there are indexes: without them the first save would be slow and the first race open.

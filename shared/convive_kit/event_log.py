@@ -7,11 +7,11 @@ message into the header `x-stream-offset` (RabbitMQ documentation, "Streams").
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import aio_pika
 import aiormq
@@ -26,7 +26,9 @@ _PREFETCH = 500
 _SILENCE = 0.5
 _TIME_LIMIT = 15.0
 
-Start = int | datetime | Literal["first", "last"]
+Start = int | datetime | Literal["first", "last", "next"]
+Arriving = asyncio.Queue[AbstractIncomingMessage | None]
+"""Messages as they come; None once nothing more will."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class EventLog:
                 async with asyncio.timeout(_SILENCE * 6):
                     while True:
                         async with asyncio.timeout(limit):
-                            message = await arriving.get()
+                            message = await _next(arriving)
                         newest = _offset(message)
                         await message.ack()
                         limit = _SILENCE
@@ -68,7 +70,7 @@ class EventLog:
         async with self._consuming(start) as arriving:
             while True:
                 async with _outages(), asyncio.timeout(_TIME_LIMIT):
-                    message = await arriving.get()
+                    message = await _next(arriving)
                 offset = _offset(message)
                 if offset > last:
                     return
@@ -79,12 +81,34 @@ class EventLog:
                 if offset == last:
                     return
 
+    async def follow(self, start: Start, attached: Callable[[], object]) -> AsyncGenerator[Logged]:
+        """Events from `start` ("next" for what comes from now on), in order and without an end; `attached` is called
+        once none will be missed any more. Raises `BusAway` when the broker goes: follow on from the last offset seen.
+        """
+        async with self._consuming(start) as arriving:
+            attached()
+            while True:
+                message = await _next(arriving)
+                offset = _offset(message)
+                if not isinstance(start, int) or offset >= start:
+                    yield Logged(offset, incoming_from(self._stream, message))
+                async with _outages():
+                    await message.ack()
+
     @asynccontextmanager
-    async def _consuming(self, start: Start) -> AsyncGenerator[asyncio.Queue[AbstractIncomingMessage]]:
-        arriving: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
+    async def _consuming(self, start: Start) -> AsyncGenerator[Arriving]:
+        arriving: Arriving = asyncio.Queue()
+
+        def ended(*_: object) -> None:
+            arriving.put_nowait(None)
+
         async with _outages(), asyncio.timeout(_TIME_LIMIT):
             connection = await aio_pika.connect(self._url, timeout=10, heartbeat=8)
+            connection.close_callbacks.add(ended)
             channel = await connection.channel()
+            channel.close_callbacks.add(ended)
+            # The broker cancels a consumer when its stream is deleted.
+            cast("Any", await channel.get_underlay_channel()).on_consumer_cancel_callbacks.add(ended)
             await channel.set_qos(prefetch_count=_PREFETCH)
             queue = await channel.get_queue(self._stream, ensure=False)
             arguments: dict[str, Any] = {_OFFSET: start}
@@ -95,6 +119,13 @@ class EventLog:
             with suppress(TimeoutError, AMQPError, aiormq.exceptions.AMQPError, OSError, RuntimeError):
                 async with asyncio.timeout(3):
                     await connection.close()
+
+
+async def _next(arriving: Arriving) -> AbstractIncomingMessage:
+    message = await arriving.get()
+    if message is None:
+        raise BusAway
+    return message
 
 
 def _offset(message: AbstractIncomingMessage) -> int:

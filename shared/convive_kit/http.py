@@ -171,13 +171,13 @@ async def form_body(request: web.Request, model: type[Model]) -> Model:
         form = await request.post()
     except (ValueError, LookupError):  # not UTF-8, or an unknown charset
         raise Problem(400, "malformed_form", "The form could not be read.") from None
-    return _from_pairs([(name, value) for name, value in form.items() if isinstance(value, str)], model)
+    return from_pairs([(name, value) for name, value in form.items() if isinstance(value, str)], model)
 
 
 def parse_query(request: web.Request, model: type[Model]) -> Model:
     """The query parameters as `model`; 422 names each parameter that is unknown, repeated or does not fit."""
     _keep_to(request.get(DECLARED_QUERY, model), model)
-    return _from_pairs(list(request.query.items()), model)
+    return from_pairs(list(request.query.items()), model)
 
 
 def _keep_to(declared: object, model: type[BaseModel]) -> None:
@@ -186,7 +186,8 @@ def _keep_to(declared: object, model: type[BaseModel]) -> None:
         raise RuntimeError(f"the handler reads {model.__name__}, its route declares {declared!r}")
 
 
-def _from_pairs(pairs: Sequence[tuple[str, str]], model: type[Model]) -> Model:
+def from_pairs(pairs: Sequence[tuple[str, str]], model: type[Model]) -> Model:
+    """Names with their values as `model`; 422 names each that is unknown, repeated or does not fit."""
     fields = {field.alias or name: field.annotation for name, field in model.model_fields.items()}
     values: dict[str, str | list[str]] = {}
     for name, value in pairs:

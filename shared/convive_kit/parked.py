@@ -66,6 +66,8 @@ class Group:
     messages: int
     first_seen: datetime
     last_seen: datetime
+    # How many came first on which day (UTC), oldest first.
+    per_day: Sequence[tuple[datetime, int]]
 
 
 class ParkedMessages:
@@ -107,17 +109,32 @@ class ParkedMessages:
 
     async def groups(self) -> Sequence[Group]:
         """What is parked now, by fingerprint, the group seen last first."""
+        newest: Document = {
+            "slug": {"$first": "$slug"},
+            "reason": {"$first": "$reason"},
+            "first_seen": {"$min": "$first_seen"},
+            "last_seen": {"$max": "$last_seen"},
+        }
         pipeline: list[Document] = [
             {"$match": {"status": "parked"}},
             {"$sort": {"last_seen": -1}},
             {
                 "$group": {
-                    "_id": "$fingerprint",
-                    "slug": {"$first": "$slug"},
-                    "reason": {"$first": "$reason"},
+                    "_id": {
+                        "fingerprint": "$fingerprint",
+                        "day": {"$dateTrunc": {"date": "$first_seen", "unit": "day"}},
+                    },
+                    **newest,
                     "messages": {"$sum": 1},
-                    "first_seen": {"$min": "$first_seen"},
-                    "last_seen": {"$max": "$last_seen"},
+                }
+            },
+            {"$sort": {"last_seen": -1}},
+            {
+                "$group": {
+                    "_id": "$_id.fingerprint",
+                    **newest,
+                    "messages": {"$sum": "$messages"},
+                    "per_day": {"$push": {"day": "$_id.day", "messages": "$messages"}},
                 }
             },
             {"$sort": {"last_seen": -1}},
@@ -125,7 +142,7 @@ class ParkedMessages:
         ]
         async with database_call():
             found = await aggregate(self._parked, pipeline)
-        return [Group(fingerprint=group.pop("_id"), **group) for group in found]
+        return [_group(group) for group in found]
 
     async def numbers(self) -> dict[str, int]:
         """How many are parked now, by fingerprint: counted in an index, without reading a message."""
@@ -228,6 +245,11 @@ class ParkedMessages:
     async def _set(self, id: str, fields: Mapping[str, Any]) -> None:
         async with database_call():
             await self._parked.update_one({"_id": id}, {"$set": dict(fields)})
+
+
+def _group(found: Document) -> Group:
+    days = sorted((day["day"], day["messages"]) for day in found.pop("per_day"))
+    return Group(fingerprint=found.pop("_id"), per_day=days, **found)
 
 
 def _readable(document: Mapping[str, Any]) -> str:

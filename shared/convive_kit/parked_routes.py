@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any, Literal, Protocol
 
 from aiohttp import web
@@ -72,6 +72,11 @@ class ParkedDetail(ParkedView):
     settled: Settled | None = None
 
 
+class Day(BaseModel):
+    day: date
+    messages: int
+
+
 class GroupView(BaseModel):
     fingerprint: str
     slug: str
@@ -79,6 +84,7 @@ class GroupView(BaseModel):
     messages: int
     first_seen: Timestamp
     last_seen: Timestamp
+    per_day: list[Day] = Field(default=[], description="How many came first on which day (UTC), oldest first.")
 
 
 class Act(Body):
@@ -222,40 +228,62 @@ class ParkedRoutes:
         return [
             route("GET", self._prefix, self._list, "Messages that could not be handled, the one seen last first",
                   query=ParkedQuery, response=ListOf[ParkedView]),
-            route("GET", one, self._read, "One of them, as it came", **detail),
+            route("GET", one, self.one, "One of them, as it came", **detail),
             route("POST", f"{one}/replay", self._replay, "Handle it again", body=Act, **detail),
             route("PUT", one, self._edit, "Park a corrected copy; the original is kept", body=Edit, **detail),
             route("DELETE", one, self._discard, "Put it out of sight; it is kept", body=Act, **detail),
         ]  # fmt: skip
 
-    async def _list(self, request: web.Request) -> BaseModel:
-        query = parse_query(request, ParkedQuery)
-        if query.group_by is not None:
-            groups = [group for place in await self._ask(lambda place: place.groups()) for group in place]
-            groups.sort(key=lambda group: group.last_seen, reverse=True)
-            return ListOf[GroupView](items=groups)
+    # --- for whoever asks otherwise than by these calls -------------------------------------------------------------
+
+    async def groups(self) -> Sequence[GroupView]:
+        """What failed alike, the group seen last first."""
+        groups = [group for place in await self._ask(lambda place: place.groups()) for group in place]
+        return sorted(groups, key=lambda group: group.last_seen, reverse=True)
+
+    async def page(self, query: ParkedQuery) -> ListOf[ParkedView]:
+        """A page of messages. Raises a `Problem` for a cursor that is none."""
         after = key_in(query.cursor)
         # One more than asked for tells whether the list goes on.
         found = await self._ask(lambda place: place.latest(query, after, query.limit + 1))
         merged = sorted((view for place in found for view in place), key=_key, reverse=True)
         return page_of(ListOf[ParkedView], merged, query.limit, view=lambda view: view, key=_key)
 
-    async def _read(self, request: web.Request) -> BaseModel:
+    async def one(self, request: web.Request) -> ParkedDetail:
+        """The message of the path, as it came; 404 where there is none."""
         return await self._first(lambda place: place.one(request.match_info["id"]))
 
-    async def _replay(self, request: web.Request) -> BaseModel:
-        act = self._signed(request, await json_body(request, Act))
+    async def replay(self, request: web.Request, act: Act) -> ParkedDetail:
+        """Handle it again. Raises a `Problem` (409) with the reason where that is refused again."""
+        act = self._signed(request, act)
         return await self._do(request, "replay", act, lambda place, id: place.replay(id, act))
 
-    async def _edit(self, request: web.Request) -> BaseModel:
-        edit = self._signed(request, await json_body(request, Edit))
+    async def edit(self, request: web.Request, edit: Edit) -> ParkedDetail:
+        """Park a corrected copy, which is returned."""
+        edit = self._signed(request, edit)
         if not edit.body.strip():
             raise invalid("body", "Give the whole message: to be rid of it, discard it.")
         return await self._do(request, "edit", edit, lambda place, id: place.edit(id, edit))
 
-    async def _discard(self, request: web.Request) -> BaseModel:
-        act = self._signed(request, await json_body(request, Act))
+    async def discard(self, request: web.Request, act: Act) -> ParkedDetail:
+        """Put it out of sight."""
+        act = self._signed(request, act)
         return await self._do(request, "discard", act, lambda place, id: place.discard(id, act))
+
+    # --- the calls ------------------------------------------------------------------------------------------------
+
+    async def _list(self, request: web.Request) -> BaseModel:
+        query = parse_query(request, ParkedQuery)
+        return ListOf[GroupView](items=list(await self.groups())) if query.group_by else await self.page(query)
+
+    async def _replay(self, request: web.Request) -> BaseModel:
+        return await self.replay(request, await json_body(request, Act))
+
+    async def _edit(self, request: web.Request) -> BaseModel:
+        return await self.edit(request, await json_body(request, Edit))
+
+    async def _discard(self, request: web.Request) -> BaseModel:
+        return await self.discard(request, await json_body(request, Act))
 
     async def _do(
         self,
@@ -299,4 +327,5 @@ def _group(group: Group) -> GroupView:
         messages=group.messages,
         first_seen=group.first_seen,
         last_seen=group.last_seen,
+        per_day=[Day(day=day.date(), messages=messages) for day, messages in group.per_day],
     )

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 from playwright.async_api import Browser, Page, ViewportSize, async_playwright
 
@@ -23,6 +24,7 @@ LARGEST = 150 * 1024
 """Bytes of a picture: a clone should not be slow for its pictures."""
 
 _INBOX = ViewportSize(width=1180, height=760)
+_CONSOLE = ViewportSize(width=1180, height=1000)
 
 
 class Photographer:
@@ -32,14 +34,24 @@ class Photographer:
         self._folder = folder
 
     async def take(
-        self, name: str, look: Callable[[Page], Awaitable[object]], *, screen: ViewportSize, words: Words = ENGLISH
+        self,
+        name: str,
+        look: Callable[[Page], Awaitable[object]],
+        *,
+        screen: ViewportSize,
+        words: Words = ENGLISH,
+        colours: Literal["light", "dark"] = "light",
+        whole: bool = True,
     ) -> None:
-        """Take one picture of what `look` leads to: as wide as the screen, as high as what is there to see."""
-        context = await self._browser.new_context(viewport=screen, locale=words.browser, reduced_motion="reduce")
+        """Take one picture of what `look` leads to: as wide as the screen, and with `whole` as high as what is there to
+        see."""
+        context = await self._browser.new_context(
+            viewport=screen, locale=words.browser, reduced_motion="reduce", color_scheme=colours
+        )
         page = await context.new_page()
         await look(page)
         file = self._folder / f"{name}.png"
-        await page.screenshot(path=file, full_page=True)
+        await page.screenshot(path=file, full_page=whole)
         await context.close()
         size = file.stat().st_size
         if size > LARGEST:
@@ -71,6 +83,24 @@ class Photographer:
         (await stack.operate(late, "extend", until=soon)).ok(202)
         await stack.until_state(late, "expired")
 
+        await stack.misbehave("refuse_permanently", match="karim")
+        wrong = await stack.add_member(
+            cabinet, dossier, "karim.hadad@example.com", first_name="Karim", last_name="Haddad", locale="fr"
+        )
+        await stack.until_state(wrong, "failed")
+        await stack.misbehave("accept")
+        token = (await stack.new_ops_token("writer", "anne"))["token"]
+
+        async def console(page: Page, path: str = "/ops/invitations") -> None:
+            await page.goto(stack.invitation.url + path)
+            await page.locator("#token").fill(token)
+            await page.locator("#token").press("Enter")
+            await page.locator(".live[data-on]").wait_for()
+
+        async def one_at_the_console(page: Page) -> None:
+            await console(page, f"/ops/invitations/{wrong.invitation_id}")
+            await page.locator("#do-correct summary").click()
+
         async def mail(page: Page) -> None:
             await page.goto(f"{stack.inbox.url}/messages/{for_oliver.id}/html")
 
@@ -90,6 +120,9 @@ class Photographer:
         await self.take("invitation-phone", lambda page: page.goto(for_oliver.link), screen=PHONE)
         await self.take("invitation-phone-fr", lambda page: page.goto(for_jeanne.link), screen=PHONE, words=FRENCH)
         await self.take("expired-phone", lambda page: page.goto(for_late.link), screen=PHONE)
+        await self.take("console-list", console, screen=_INBOX, whole=False)
+        await self.take("console-invitation", one_at_the_console, screen=_CONSOLE, whole=False)
+        await self.take("console-phone-dark", console, screen=PHONE, colours="dark", words=FRENCH, whole=False)
         await self.take("signed-in", done, screen=DESKTOP)
 
 

@@ -79,10 +79,17 @@ async def test_those_that_failed_alike_are_a_group(lot: Lot) -> None:
     await lot.park(b"1")
     await lot.park(b"2", at=NOW + timedelta(minutes=1))
     await lot.park(b"3", error=RuntimeError("bug"))
+    await lot.park(b"4", at=NOW + timedelta(days=2))
 
-    groups = {group.fingerprint: group.messages for group in await lot.parked.groups()}
+    groups = {group.fingerprint: group for group in await lot.parked.groups()}
 
-    assert groups == {"intake:malformed": 2, "intake:unexpected": 1}
+    assert {group.fingerprint: group.messages for group in groups.values()} == {
+        "intake:malformed": 3,
+        "intake:unexpected": 1,
+    }
+    alike = groups["intake:malformed"]
+    assert (alike.first_seen, alike.last_seen) == (NOW, NOW + timedelta(days=2))
+    assert [((day - alike.per_day[0][0]).days, messages) for day, messages in alike.per_day] == [(0, 2), (2, 1)]
 
 
 async def test_what_is_parked_after_the_freeze_is_not_swept_in(lot: Lot) -> None:

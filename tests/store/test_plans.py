@@ -32,6 +32,7 @@ from invitation.lifecycle.states import State
 from invitation.store import mongo as invitation_mongo
 from invitation.store import statistics
 from invitation.store.audit import Audit, AuditRecord
+from invitation.store.bookmarks import Bookmark, Bookmarks
 from invitation.store.bulk import Bulk, Bulks
 from invitation.store.due import overdue
 from invitation.store.mongo import INVITATIONS, MongoStore
@@ -166,7 +167,8 @@ async def a_busy_invitation_database(place: Place) -> Calls:
     await store.learn_cabinet(CabinetState(id=CABINETS[0], name="Cabinet", phone=None), 1)
     await database[INVITATIONS].update_many({"member.id": str(UUID(int=101))}, {"$set": {"disarmed": True}})
     bulks, replays, erasures = Bulks(database, INVITATIONS), Replays(database), Erasures(database)
-    people = People(database[INVITATIONS])
+    people, bookmarks = People(database[INVITATIONS]), Bookmarks(database)
+    await bookmarks.save("ops", Bookmark("mine", "state=sent"))
     for number in range(100):
         at = later(minutes=number // 3)
         await audit.begin(a_record(at, number))
@@ -235,6 +237,9 @@ async def a_busy_invitation_database(place: Place) -> Calls:
         "People.documents": [partial(people.documents, [change.after.id])],
         "People.drop_details": [partial(people.drop_details, change.after.id)],
         "People.ended": [partial(people.ended, later(days=1), 200)],
+        "Bookmarks.of": [partial(bookmarks.of, "ops")],
+        "Bookmarks.save": [partial(bookmarks.save, "ops", Bookmark("mine", "state=sent"))],
+        "Bookmarks.remove": [partial(bookmarks.remove, "ops", "mine")],
         "OpsTokens.create": [partial(tokens.create, "another", "reader", "ops", NOW)],
         "OpsTokens.of": [partial(tokens.of, text)],
         "OpsTokens.list": [partial(tokens.list, limit=50, after=after) for after in (None, KEY)],

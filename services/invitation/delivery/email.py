@@ -18,9 +18,9 @@ from invitation.delivery.channels import Accepted, ProviderAway, RefusedForGood,
 from invitation.delivery.dialogue import Dialogue, Disconnected, Refused, Reply
 from invitation.delivery.headers import UnusableAddress
 from invitation.delivery.mail import Letter, MailRenderer
-from invitation.lifecycle.invitation import Invitation
+from invitation.lifecycle.invitation import Invitation, Invitee
 from invitation.lifecycle.links import Link, Links
-from invitation.store.protocol import Store
+from invitation.store.protocol import Names, Store
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -188,27 +188,34 @@ class EmailChannel:
         if invitee is None or invitation.expires_at is None:
             raise RefusedForGood("there is nobody to write to")
         names = await self._store.names(invitee)
-        letter = Letter(
-            invitation_id=invitation.id,
-            send_sequence=invitation.send_sequence,
-            locale=invitee.locale,
-            first_name=invitee.first_name,
-            last_name=invitee.last_name,
-            to=invitee.email,
-            cabinet_name=names.cabinet,
-            cabinet_phone=names.cabinet_phone,
-            dossier_name=names.dossier,
-            role=invitee.role,
-            own_expense_reports=invitee.own_expense_reports,
-            link=self._links.url(Link(invitation.id, invitation.link_sequence)),
-            expires_at=invitation.expires_at,
-            time_zone=invitee.time_zone,
-            invited_by=invitee.invited_by,
-        )
+        letter = letter_to(invitee, names, invitation, self._links.url(Link(invitation.id, invitation.link_sequence)))
         try:
             return self._renderer.render(letter, now), invitee.email
         except UnusableAddress as error:
             raise RefusedForGood("the e-mail address is not usable") from error
+
+
+def letter_to(invitee: Invitee, names: Names, invitation: Invitation, link: str) -> Letter:
+    """What is written to the person with the current send. ValueError where there is no link to write of."""
+    if invitation.expires_at is None:
+        raise ValueError("there is no link")
+    return Letter(
+        invitation_id=invitation.id,
+        send_sequence=invitation.send_sequence,
+        locale=invitee.locale,
+        first_name=invitee.first_name,
+        last_name=invitee.last_name,
+        to=invitee.email,
+        cabinet_name=names.cabinet,
+        cabinet_phone=names.cabinet_phone,
+        dossier_name=names.dossier,
+        role=invitee.role,
+        own_expense_reports=invitee.own_expense_reports,
+        link=link,
+        expires_at=invitation.expires_at,
+        time_zone=invitee.time_zone,
+        invited_by=invitee.invited_by,
+    )
 
 
 def _shown(reply: Reply, recipient: str) -> str:

@@ -99,6 +99,11 @@ class Acting:
             decide = await self._correction(invitation, fields, cause)
             return await self._save(record, invitation, Trigger.ADDRESS_CHANGED, decide)
 
+    async def reveal(self, request: web.Request, invitation: Invitation, reason: str) -> None:
+        """Write down that somebody sees who it is, and why, before they do."""
+        async with self._witness(request, "revealed", invitation, reason):
+            pass
+
     async def _correction(self, invitation: Invitation, fields: Mapping[str, str], cause: Cause) -> Decide:
         invitee = invitation.invitee
         if invitation.source == DIRECTORY_SOURCE and invitee is not None:

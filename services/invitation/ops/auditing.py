@@ -90,8 +90,8 @@ class Auditing:
                   response=ListOf[AuditView], auth="ops_reader"),
         ]  # fmt: skip
 
-    async def _list(self, request: web.Request) -> BaseModel:
-        query = parse_query(request, AuditQuery)
+    async def page(self, query: AuditQuery) -> ListOf[AuditView]:
+        """A page of records, newest first. Raises a `Problem` for a cursor that is none."""
         found = await self._audit.latest(
             limit=query.limit + 1,
             after=key_in(query.cursor),
@@ -102,6 +102,9 @@ class Auditing:
             until=query.before,
         )
         return page_of(ListOf[AuditView], found, query.limit, view=_view, key=lambda record: (record.at, record.id))
+
+    async def _list(self, request: web.Request) -> BaseModel:
+        return await self.page(parse_query(request, AuditQuery))
 
 
 def standing(invitation: Invitation) -> dict[str, Any]:

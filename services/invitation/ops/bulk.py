@@ -7,7 +7,7 @@ counts once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 from uuid import uuid4
@@ -107,9 +107,8 @@ class BulkApi:
                     auth="ops_writer", problems=(404,)) for step, summary in steps),
         ]  # fmt: skip
 
-    async def _begin(self, request: web.Request) -> BaseModel:
-        """The set is frozen here: what comes to fit later is not swept in."""
-        wanted = await json_body(request, NewBulk)
+    async def begin(self, request: web.Request, wanted: NewBulk) -> Bulk:
+        """Begin an operation. The set is frozen here: what comes to fit later is not swept in."""
         now = self._now()
         if wanted.until is not None and (wrong := in_time(wanted.until, now)):
             raise invalid("until", wrong)
@@ -136,7 +135,35 @@ class BulkApi:
             record.after = {"filter": dict(bulk.filter), "dry_run": bulk.dry_run, "matched": matched}
             await self._bulks.begin(bulk)
         self._begun()
-        return _view(bulk)
+        return bulk
+
+    async def latest(self, limit: int) -> Sequence[Bulk]:
+        """The newest operations."""
+        return await self._bulks.list(limit=limit)
+
+    async def one(self, request: web.Request) -> Bulk:
+        """The operation of the path; 404 where there is none."""
+        bulk = await self._bulks.load(request.match_info["id"])
+        if bulk is None:
+            raise not_found("bulk operation")
+        return bulk
+
+    async def take(self, request: web.Request, step: str) -> Bulk:
+        """`pause`, `resume` or `abort` the operation of the path."""
+        id = request.match_info["id"]
+        async with self._auditing.witness(request, f"bulk.{step}", f"bulk:{id}") as record:
+            if step == "abort":
+                bulk = await self._bulks.abort(id, self._now())
+            else:
+                bulk = await (self._bulks.pause(id) if step == "pause" else self._bulks.resume(id))
+            if bulk is None:
+                raise not_found("bulk operation")
+            record.after = {"status": bulk.status, "done": bulk.done}
+        self._begun()
+        return bulk
+
+    async def _begin(self, request: web.Request) -> BaseModel:
+        return _view(await self.begin(request, await json_body(request, NewBulk)))
 
     async def _list(self, request: web.Request) -> BaseModel:
         query = parse_query(request, ListQuery)
@@ -144,24 +171,11 @@ class BulkApi:
         return page_of(ListOf[BulkView], found, query.limit, view=_view, key=lambda bulk: (bulk.created_at, bulk.id))
 
     async def _read(self, request: web.Request) -> BaseModel:
-        bulk = await self._bulks.load(request.match_info["id"])
-        if bulk is None:
-            raise not_found("bulk operation")
-        return _view(bulk)
+        return _view(await self.one(request))
 
     def _step(self, step: str) -> Callable[[web.Request], Any]:
         async def take(request: web.Request) -> BaseModel:
-            id = request.match_info["id"]
-            async with self._auditing.witness(request, f"bulk.{step}", f"bulk:{id}") as record:
-                if step == "abort":
-                    bulk = await self._bulks.abort(id, self._now())
-                else:
-                    bulk = await (self._bulks.pause(id) if step == "pause" else self._bulks.resume(id))
-                if bulk is None:
-                    raise not_found("bulk operation")
-                record.after = {"status": bulk.status, "done": bulk.done}
-            self._begun()
-            return _view(bulk)
+            return _view(await self.take(request, step))
 
         return take
 

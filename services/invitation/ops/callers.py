@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -12,7 +13,7 @@ from convive_kit.auth import bearer_token, parse_api_key, same_secret, secret_ha
 from convive_kit.errors import NotAllowed
 from convive_kit.routes import Guard
 from invitation.directory import Directory
-from invitation.store.tokens import ROLES, OpsTokens, Role
+from invitation.store.tokens import ROLES, OpsToken, OpsTokens, Role
 
 _REMEMBERED_FOR = 10.0
 _MOST_REMEMBERED = 1000
@@ -20,11 +21,12 @@ _MOST_REMEMBERED = 1000
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """`cabinet_id` is None for operators, who see every cabinet."""
+    """`cabinet_id` is None for operators, who see every cabinet; `token_id` names an operator's token."""
 
     actor: str
     cabinet_id: str | None
     role: Role
+    token_id: str = ""
 
     def sees(self, cabinet_id: str) -> bool:
         return self.cabinet_id in (None, cabinet_id)
@@ -81,18 +83,30 @@ class Callers:
     async def holder(self, token: str) -> Caller | None:
         """Who holds a token. Asked not more often than every few seconds: so long may a revoked one still work."""
         if same_secret(token, self._ops_token):
-            return Caller("ops", None, "admin")
-        hashed = secret_hash(token)
-        known = self._known.get(hashed)
+            return _FROM_THE_SETTINGS
+        return await self._remembered(secret_hash(token), lambda: self._ask(token))
+
+    async def operator(self, token_id: str) -> Caller | None:
+        """Whose operator's token has this id, unless it is revoked. Asked as seldom as `holder`."""
+        if token_id == _FROM_THE_SETTINGS.token_id:
+            return _FROM_THE_SETTINGS
+        return await self._remembered(f"id:{token_id}", lambda: self._ask_by_id(token_id))
+
+    async def _ask(self, token: str) -> Caller | None:
+        if parse_api_key(token) is None:
+            return _operator(await self._tokens.of(token))
+        cabinet_id = await self._directory.cabinet_of_key(token)
+        return None if cabinet_id is None else Caller(f"cabinet:{cabinet_id}", cabinet_id, "writer")
+
+    async def _ask_by_id(self, token_id: str) -> Caller | None:
+        return _operator(await self._tokens.with_id(token_id))
+
+    async def _remembered(self, key: str, ask: Callable[[], Awaitable[Caller | None]]) -> Caller | None:
+        known = self._known.get(key)
         if known is not None and time.monotonic() - known[0] < _REMEMBERED_FOR:
             return known[1]
-        if parse_api_key(token) is not None:
-            cabinet_id = await self._directory.cabinet_of_key(token)
-            caller = None if cabinet_id is None else Caller(f"cabinet:{cabinet_id}", cabinet_id, "writer")
-        else:
-            kept = await self._tokens.of(token)
-            caller = None if kept is None else Caller(f"ops:{kept.name}", None, kept.role)
-        self._known[hashed] = (time.monotonic(), caller)
+        caller = await ask()
+        self._known[key] = (time.monotonic(), caller)
         if len(self._known) > _MOST_REMEMBERED:
             self._known.popitem(last=False)
         return caller
@@ -100,3 +114,10 @@ class Callers:
     def forget(self) -> None:
         """A token was revoked: ask again from now on."""
         self._known.clear()
+
+
+_FROM_THE_SETTINGS = Caller("ops", None, "admin", "settings")
+
+
+def _operator(token: OpsToken | None) -> Caller | None:
+    return None if token is None else Caller(f"ops:{token.name}", None, token.role, token.id)

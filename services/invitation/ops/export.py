@@ -41,11 +41,11 @@ class Export:
     def routes(self) -> list[Route]:
         """The call. It comes before `/v1/invitations/{id}`, which would take its path for an id."""
         return [
-            Route("GET", "/v1/invitations/export", self._export, "All invitations of a filter, as a table",
+            Route("GET", "/v1/invitations/export", self.carry_out, "All invitations of a filter, as a table",
                   query=ExportQuery, auth="ops_reader_or_cabinet", streams=tuple(_KINDS.values())),
         ]  # fmt: skip
 
-    async def _export(self, request: web.Request) -> web.StreamResponse:
+    async def carry_out(self, request: web.Request) -> web.StreamResponse:
         """Newest first. An answer that is cut off ends without its last chunk: whoever reads it can tell."""
         query = parse_query(request, ExportQuery)
         which = query.chosen(request[CALLER], self._now())

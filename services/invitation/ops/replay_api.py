@@ -92,9 +92,8 @@ class ReplayApi:
                   status=202, auth="ops_writer", problems=(404,)),
         ]  # fmt: skip
 
-    async def _begin(self, request: web.Request) -> BaseModel:
-        """The set is frozen here: what is logged or parked later is not swept in."""
-        wanted = await json_body(request, NewReplay)
+    async def begin(self, request: web.Request, wanted: NewReplay) -> Replay:
+        """Begin a replay. The set is frozen here: what is logged or parked later is not swept in."""
         now = self._now()
         from_log = wanted.from_ == "log"
         replay = Replay(
@@ -114,7 +113,27 @@ class ReplayApi:
             record.after = {"from": wanted.from_, "filter": dict(replay.filter), "dry_run": wanted.dry_run}
             await self._replays.begin(replay)
         self._begun()
-        return Begun(id=replay.id)
+        return replay
+
+    async def one(self, request: web.Request) -> Replay:
+        """The replay of the path; 404 where there is none."""
+        replay = await self._replays.load(request.match_info["id"])
+        if replay is None:
+            raise not_found("replay")
+        return replay
+
+    async def abort(self, request: web.Request) -> Replay:
+        """Stop the replay of the path."""
+        id = request.match_info["id"]
+        async with self._auditing.witness(request, "replay.abort", f"replay:{id}") as record:
+            replay = await self._replays.abort(id, self._now())
+            if replay is None:
+                raise not_found("replay")
+            record.after = {"status": replay.status, "matched": replay.matched, "done": replay.done}
+        return replay
+
+    async def _begin(self, request: web.Request) -> BaseModel:
+        return Begun(id=(await self.begin(request, await json_body(request, NewReplay))).id)
 
     async def _list(self, request: web.Request) -> BaseModel:
         query = parse_query(request, ListQuery)
@@ -124,19 +143,10 @@ class ReplayApi:
         )
 
     async def _read(self, request: web.Request) -> BaseModel:
-        replay = await self._replays.load(request.match_info["id"])
-        if replay is None:
-            raise not_found("replay")
-        return _view(replay)
+        return _view(await self.one(request))
 
     async def _abort(self, request: web.Request) -> BaseModel:
-        id = request.match_info["id"]
-        async with self._auditing.witness(request, "replay.abort", f"replay:{id}") as record:
-            replay = await self._replays.abort(id, self._now())
-            if replay is None:
-                raise not_found("replay")
-            record.after = {"status": replay.status, "matched": replay.matched, "done": replay.done}
-        return _view(replay)
+        return _view(await self.abort(request))
 
 
 def _view(replay: Replay) -> ReplayView:

@@ -74,6 +74,10 @@ class Stats:
         return [Route("GET", "/v1/stats", self._show, "How many stand where", response=StatsView, auth="ops_reader")]
 
     async def _show(self, _: web.Request) -> BaseModel:
+        return await self.view()
+
+    async def view(self) -> StatsView:
+        """The whole, as it was counted last. Raises `DatabaseAway` in an outage."""
         statistics = await self.latest()
         oldest = await self.oldest_pending()
         by_state = {state: statistics.by_state.get(state.value, 0) for state in State}

@@ -57,19 +57,19 @@ class TokensApi:
                   response=CreatedToken, status=201, auth="ops_admin"),
             Route("GET", "/v1/tokens", self._list, "Ops tokens, newest first", query=ListQuery,
                   response=ListOf[TokenView], auth="ops_admin"),
-            Route("DELETE", "/v1/tokens/{id}", self._revoke, "Revoke it", response=TokenView, auth="ops_admin",
+            Route("DELETE", "/v1/tokens/{id}", self.revoke, "Revoke it", response=TokenView, auth="ops_admin",
                   problems=(404,)),
         ]  # fmt: skip
 
-    async def _create(self, request: web.Request) -> BaseModel:
-        wanted = await json_body(request, NewToken)
+    async def create(self, request: web.Request, wanted: NewToken) -> CreatedToken:
+        """A new token, with its text, which is kept nowhere."""
         async with self._auditing.witness(request, "token.create", f"token:{wanted.name}") as record:
             text, token = await self._tokens.create(wanted.name, wanted.role, request[CALLER].actor, self._now())
             record.after = {"id": token.id, "role": token.role}
         return CreatedToken(token=text, **_fields(token))
 
-    async def _list(self, request: web.Request) -> BaseModel:
-        query = parse_query(request, ListQuery)
+    async def page(self, query: ListQuery) -> ListOf[TokenView]:
+        """A page of tokens, newest first. Raises a `Problem` for a cursor that is none."""
         found = await self._tokens.list(limit=query.limit + 1, after=key_in(query.cursor))
         return page_of(
             ListOf[TokenView],
@@ -79,7 +79,8 @@ class TokensApi:
             key=lambda token: (token.created_at, token.id),
         )
 
-    async def _revoke(self, request: web.Request) -> BaseModel:
+    async def revoke(self, request: web.Request) -> TokenView:
+        """End the token of the path; 404 where there is none."""
         id = request.match_info["id"]
         async with self._auditing.witness(request, "token.revoke", f"token:{id}") as record:
             token = await self._tokens.revoke(id, request[CALLER].actor, self._now())
@@ -88,6 +89,12 @@ class TokensApi:
             record.after = {"name": token.name, "role": token.role}
         self._revoked()
         return TokenView(**_fields(token))
+
+    async def _create(self, request: web.Request) -> BaseModel:
+        return await self.create(request, await json_body(request, NewToken))
+
+    async def _list(self, request: web.Request) -> BaseModel:
+        return await self.page(parse_query(request, ListQuery))
 
 
 def _fields(token: OpsToken) -> dict[str, Any]:

@@ -152,8 +152,7 @@ class LinkPages:
         file = self._renderer.static.get(request.match_info["name"])
         if file is None:
             raise Problem(404)
-        headers = {"Cache-Control": "public, max-age=31536000, immutable"}
-        return web.Response(body=file.body, content_type=file.content_type, charset="utf-8", headers=headers)
+        return file.response()
 
     # --- steps -----------------------------------------------------------------------------------------------------
 

@@ -3,59 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from hashlib import sha256
 from pathlib import Path
-from types import CodeType
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlsplit
 
-from jinja2 import BytecodeCache, Environment, FileSystemLoader, StrictUndefined, Template
-from jinja2.bccache import Bucket
-from markupsafe import Markup
+from jinja2 import Template
 
 from invitation import wording
-from invitation.i18n import LOCALES, Locale, translations
+from invitation.i18n import LOCALES, Locale
 from invitation.pages.context import DeclineReason, Page, SignedIn, Visit
 from invitation.pages.passwords import LONGEST, SHORTEST, Reason, explain
+from invitation.rendering import StaticFile, static_files, templates
 
 ROOM = Path(__file__).parent
-
-# Not from `mimetypes`, which asks the machine.
-_CONTENT_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-
-
-@dataclass(frozen=True, slots=True)
-class StaticFile:
-    """A file of the pages. `path` names its content, so it may be cached for ever."""
-
-    path: str
-    content_type: str
-    body: bytes
-
-
-class _Compiled(BytecodeCache):
-    """What the templates compile to, the same for every language: much of a start is spent compiling."""
-
-    def __init__(self) -> None:
-        self._codes: dict[str, CodeType] = {}
-
-    def load_bytecode(self, bucket: Bucket) -> None:
-        bucket.code = self._codes.get(bucket.key + bucket.checksum)
-
-    def dump_bytecode(self, bucket: Bucket) -> None:
-        if bucket.code is not None:
-            self._codes[bucket.key + bucket.checksum] = bucket.code
-
-
-_COMPILED = _Compiled()
 
 
 class PageRenderer:
     def __init__(self, *, static_path: str = "/i/static") -> None:
         """`static_path` is where the files of `static` are served."""
-        self.static = {file.name: _static(file, static_path) for file in sorted((ROOM / "static").iterdir())}
+        self.static = static_files(ROOM / "static", static_path)
         self._templates = {locale: _templates(locale, self.static) for locale in LOCALES}
 
     def render(self, page: Page, visit: Visit) -> str:
@@ -63,24 +30,6 @@ class PageRenderer:
 
 
 def _templates(locale: Locale, static: Mapping[str, StaticFile]) -> dict[str, Template]:
-    environment = Environment(
-        loader=FileSystemLoader(ROOM / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        auto_reload=False,
-        bytecode_cache=_COMPILED,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    catalogue = translations(locale)
-
-    def say(message: str, **names: object) -> Markup:
-        sentence = Markup.escape(catalogue.gettext(message))
-        return sentence % names if names else sentence
-
-    def count(one: str, many: str, number: int) -> Markup:
-        return Markup.escape(catalogue.ngettext(one, many, number)) % {"num": number}
-
     def moment(at: datetime, time_zone: str) -> str:
         return wording.moment(at, time_zone=time_zone, locale=locale)
 
@@ -91,31 +40,14 @@ def _templates(locale: Locale, static: Mapping[str, StaticFile]) -> dict[str, Te
         return explain(reason, locale)
 
     words: dict[str, Any] = {
-        "_": say,
-        "ngettext": count,
-        "static": {name: file.path for name, file in static.items()},
         "wording": wording,
         "SignedIn": SignedIn,
         "DeclineReason": DeclineReason,
         "shortest": SHORTEST,
         "longest": LONGEST,
     }
-    filters: dict[str, Any] = {
-        "name": name,
-        "masked": wording.masked,
-        "moment": moment,
-        "phone": phone,
-        "explain": why,
-    }
-    untyped = cast("Any", environment)  # jinja2 leaves the types of its two tables open
-    untyped.globals.update(words)
-    untyped.filters.update(filters)
-    return {template: environment.get_template(template) for template in environment.list_templates()}
-
-
-def name(text: str) -> Markup:
-    """A name whose direction cannot disturb the sentence around it."""
-    return Markup("<bdi>{}</bdi>").format(wording.plain(text))
+    filters: dict[str, Any] = {"masked": wording.masked, "moment": moment, "phone": phone, "explain": why}
+    return templates(ROOM / "templates", locale, static, words, filters)
 
 
 def security_headers(directory_url: str) -> dict[str, str]:
@@ -146,8 +78,3 @@ def security_headers(directory_url: str) -> dict[str, str]:
 def _origin(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
-
-
-def _static(file: Path, static_path: str) -> StaticFile:
-    body = file.read_bytes()
-    return StaticFile(f"{static_path}/{file.name}?v={sha256(body).hexdigest()[:12]}", _CONTENT_TYPES[file.suffix], body)

@@ -20,6 +20,7 @@ from convive_kit.outbox import OUTBOX_INDEX, OutboxEntry
 from convive_kit.parked import INDEXES as PARKED_INDEXES
 from invitation.lifecycle.invitation import Change, Invitation, Invitee, Step
 from invitation.store.audit import AUDIT, AUDIT_INDEXES
+from invitation.store.bookmarks import BOOKMARK_INDEXES, BOOKMARKS
 from invitation.store.bulk import BULK
 from invitation.store.documents import (
     COLUMNS,
@@ -73,6 +74,7 @@ _INDEXES_BY_COLLECTION: Mapping[str, Sequence[IndexModel]] = {
     ERASURES: RUN_INDEXES,
     TOKENS: TOKEN_INDEXES,
     AUDIT: AUDIT_INDEXES,
+    BOOKMARKS: BOOKMARK_INDEXES,
 }
 
 

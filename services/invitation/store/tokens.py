@@ -58,10 +58,15 @@ class OpsTokens:
 
     async def of(self, text: str) -> OpsToken | None:
         """The token with this text, unless it is revoked or there is none."""
-        if not text.startswith(_PREFIX):
-            return None
+        return await self._living({"hash": secret_hash(text)}) if text.startswith(_PREFIX) else None
+
+    async def with_id(self, id: str) -> OpsToken | None:
+        """The token with this id, unless it is revoked or there is none."""
+        return await self._living({"_id": id})
+
+    async def _living(self, which: Document) -> OpsToken | None:
         async with database_call():
-            document = await self._tokens.find_one({"hash": secret_hash(text), "revoked_at": None})
+            document = await self._tokens.find_one({**which, "revoked_at": None})
         return None if document is None else _token(document)
 
     async def list(self, *, limit: int, after: tuple[datetime, str] | None = None) -> Sequence[OpsToken]:

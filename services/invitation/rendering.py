@@ -1,0 +1,100 @@
+"""What the rooms with pages share: templates that speak every language, and static files. Read once, at start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from types import CodeType
+from typing import Any, cast
+
+from aiohttp import web
+from jinja2 import BytecodeCache, Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2.bccache import Bucket
+from markupsafe import Markup
+
+from invitation import wording
+from invitation.i18n import Locale, translations
+
+# Not from `mimetypes`, which asks the machine.
+_CONTENT_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+
+
+@dataclass(frozen=True, slots=True)
+class StaticFile:
+    """A file of the pages. `path` names its content, so it may be cached for ever."""
+
+    path: str
+    content_type: str
+    body: bytes
+
+    def response(self) -> web.Response:
+        """The file, to be kept by whoever asked."""
+        headers = {"Cache-Control": "public, max-age=31536000, immutable"}
+        return web.Response(body=self.body, content_type=self.content_type, charset="utf-8", headers=headers)
+
+
+def static_files(folder: Path, path: str) -> dict[str, StaticFile]:
+    """The files of a folder by their names; `path` is where they are served."""
+    return {file.name: _static(file, path) for file in sorted(folder.iterdir())}
+
+
+def _static(file: Path, path: str) -> StaticFile:
+    body = file.read_bytes()
+    return StaticFile(f"{path}/{file.name}?v={sha256(body).hexdigest()[:12]}", _CONTENT_TYPES[file.suffix], body)
+
+
+class _Compiled(BytecodeCache):
+    """What the templates compile to, the same for every language: much of a start is spent compiling."""
+
+    def __init__(self) -> None:
+        self._codes: dict[str, CodeType] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        bucket.code = self._codes.get(bucket.key + bucket.checksum)
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        if bucket.code is not None:
+            self._codes[bucket.key + bucket.checksum] = bucket.code
+
+
+_COMPILED = _Compiled()
+
+
+def templates(
+    folder: Path,
+    locale: Locale,
+    static: Mapping[str, StaticFile],
+    words: Mapping[str, object],
+    filters: Mapping[str, object],
+) -> dict[str, Template]:
+    """The templates of a folder in one language. They know `_`, `ngettext`, `static` and the filter `name`, and what
+    is given beside."""
+    environment = Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        undefined=StrictUndefined,
+        auto_reload=False,
+        bytecode_cache=_COMPILED,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    catalogue = translations(locale)
+
+    def say(message: str, **names: object) -> Markup:
+        sentence = Markup.escape(catalogue.gettext(message))
+        return sentence % names if names else sentence
+
+    def count(one: str, many: str, number: int) -> Markup:
+        return Markup.escape(catalogue.ngettext(one, many, number)) % {"num": number}
+
+    untyped = cast("Any", environment)  # jinja2 leaves the types of its two tables open
+    untyped.globals.update(words, _=say, ngettext=count, static={name: file.path for name, file in static.items()})
+    untyped.filters.update(filters, name=name)
+    return {template: environment.get_template(template) for template in environment.list_templates()}
+
+
+def name(text: str) -> Markup:
+    """A name whose direction cannot disturb the sentence around it."""
+    return Markup("<bdi>{}</bdi>").format(wording.plain(text))
