@@ -43,6 +43,8 @@ LOOPS = frozenset(
         "Relay.run",
         "Runner.run",
         "WaitingRoom.run",
+        "Feed.run",
+        "Feed._read",
         "DatabaseClock.run",
         "Bus.run",
         "Membership.run",

@@ -242,6 +242,7 @@ async def a_busy_invitation_database(place: Place) -> Calls:
         "Bookmarks.remove": [partial(bookmarks.remove, "ops", "mine")],
         "OpsTokens.create": [partial(tokens.create, "another", "reader", "ops", NOW)],
         "OpsTokens.of": [partial(tokens.of, text)],
+        "OpsTokens.with_id": [partial(tokens.with_id, token.id)],
         "OpsTokens.list": [partial(tokens.list, limit=50, after=after) for after in (None, KEY)],
         "OpsTokens.revoke": [partial(tokens.revoke, token.id, "ops", NOW)],
         "ParkedMessages.prepare": [parked.prepare],
