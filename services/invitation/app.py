@@ -42,6 +42,7 @@ from invitation.console.live import Live
 from invitation.console.overview import Overview
 from invitation.console.sessions import Sessions
 from invitation.console.showing import Showing
+from invitation.console.surroundings import Surroundings
 from invitation.delivery.channels import Channel
 from invitation.delivery.email import EmailChannel, SmtpPool, SmtpServer
 from invitation.delivery.mail import MailRenderer
@@ -194,6 +195,7 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
         console = Frame(sessions)
         feed = Feed(event_log, now=clock.now)
         streaming = Streaming(feed, callers)
+        checks = Checks(settings, client, directory, mail_trouble=pool.trouble)
         acting = Acting(store, directory, auditing, policy=policy, now=clock.now, due_changed=due.wake)
         export = Export(store, auditing, now=clock.now)
         own = OwnPlace(
@@ -223,12 +225,13 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
             ErasureApi(erasures, people, parked, audit, directory, auditing, now=clock.now, begun=eraser.wake),
             auditing,
             Publishing(bus, auditing),
-            Checks(settings, client, directory, mail_trouble=pool.trouble),
+            checks,
             tokens_api,
             streaming,
             console,
             Live(streaming, sessions),
             Overview(console, stats),
+            Surroundings(console, checks),
             Listing(console, store, export, Bookmarks(database), now=clock.now),
             BulkPages(console, bulk_api),
             Administration(console, auditing, tokens_api),

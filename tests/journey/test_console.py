@@ -133,6 +133,7 @@ async def test_everybody_can_use_it(stack: Stack, new_person: NewPerson, words: 
     for path in (
         "/ops",
         "/ops/audit",
+        "/ops/surroundings",
         "/ops/tokens",
         "/ops/bulk",
         "/ops/failures",

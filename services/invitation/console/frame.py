@@ -56,6 +56,7 @@ NAV = (
     Place("/ops/invitations", msgid("Invitations")),
     Place("/ops/failures", msgid("Failures")),
     Place("/ops/bulk", msgid("Bulk operations")),
+    Place("/ops/surroundings", msgid("Surroundings")),
     Place("/ops/audit", msgid("Audit")),
     Place("/ops/tokens", msgid("Tokens"), "admin"),
 )

@@ -70,6 +70,8 @@ TRIGGERS = {
     "revoked": msgid("Revoked"),
     "rebuilt": msgid("Rebuilt from the log"),
     "armed": msgid("Rebuilding finished"),
+    "erased": msgid("Person erased"),
+    "forgotten": msgid("Person forgotten, after the time that data is kept"),
 }
 
 DONE = {

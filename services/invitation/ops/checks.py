@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -47,9 +48,16 @@ class Check(BaseModel):
     what_to_do: str | None = None
 
 
+class QueueView(BaseModel):
+    name: str
+    waiting: int = Field(description="Messages that nobody has taken yet.")
+    readers: int = Field(description="Workers attached to it.")
+
+
 class Checked(BaseModel):
     ok: bool = Field(description="Whether everything works.")
     checks: list[Check]
+    queues: list[QueueView] = Field(description="Empty where the broker does not answer.")
 
 
 class _Failed(Exception):
@@ -87,8 +95,13 @@ class Checks:
         ]  # fmt: skip
 
     async def _look(self, _: web.Request) -> BaseModel:
+        return await self.look()
+
+    async def look(self) -> Checked:
+        """Everything at once."""
+        queues: list[QueueView] = []
         looked = await asyncio.gather(
-            _timed("broker", self._broker, "Start the broker, or correct CONVIVE_AMQP_URL."),
+            _timed("broker", partial(self._broker, queues), "Start the broker, or correct CONVIVE_AMQP_URL."),
             _timed("database", self._writes, "See that the replica set has a primary, or correct CONVIVE_MONGO_URL."),
             _timed("indexes", self._indexes, "See to the database first."),
             _timed("clock", self._clock, "See to the database first."),
@@ -96,10 +109,15 @@ class Checks:
             _timed("directory", self._accepted, "Start the directory, or correct CONVIVE_DIRECTORY_INTERNAL_URL."),
         )
         checks = [*settings_checks(self._settings), *(check for some in looked for check in some)]
-        return Checked(ok=all(check.ok for check in checks), checks=checks)
+        return Checked(ok=all(check.ok for check in checks), checks=checks, queues=queues)
 
-    async def _broker(self) -> Sequence[Check]:
+    async def _broker(self, queues: list[QueueView]) -> Sequence[Check]:
         found = await examine(self._settings.amqp_url.get_secret_value())
+        queues += [
+            QueueView(name=name, waiting=found.waiting[name], readers=readers)
+            for name, readers in found.consumers.items()
+            if name in _READ_BY
+        ]
         idle = [queue for queue in _READ_BY if queue in found.consumers and not found.consumers[queue]]
         services = " and ".join(sorted({_READ_BY[queue] for queue in idle}))
         wrong = [

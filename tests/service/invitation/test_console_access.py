@@ -47,6 +47,7 @@ PAGES = {
     "GET /ops/failures/messages/{id}/discard": "reader",
     "GET /ops/replays/{id}": "reader",
     "GET /ops/audit": "reader",
+    "GET /ops/surroundings": "reader",
     "GET /ops/tokens": "admin",
     "POST /ops/tokens": "admin",
     "POST /ops/tokens/{id}/revoke": "admin",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from uuid import uuid4
 
-from tests.running import Stack
+from tests.running import OwnStack, Stack
 from tests.service.invitation.console import Operator, is_on_the_way_to_signing_in, operator, words
 
 
@@ -74,3 +74,19 @@ async def test_the_overview_counts_and_leads_to_what_it_counts(stack: Stack) -> 
     assert sum(shown.values()) >= 1
     assert member.email not in page.text
     assert 'href="/ops/invitations?state=sent"' in page.text
+
+
+async def test_the_surroundings_show_queues_workers_and_what_does_not_work(own_stack: OwnStack) -> None:
+    stack = await own_stack()
+    reader = await operator(stack, "reader")
+
+    page = words(await reader.get("/ops/surroundings"))
+
+    assert "invitation.events 0 1" in page
+    for name in ("Workers", "Database", "Indexes", "Mail server", "Directory"):
+        assert f"{name} ✓ works" in page, name
+    await stack.directory_service.stop()
+    page = words(await reader.get("/ops/surroundings"))
+    assert page.index("Directory ✗ does not work") < page.index("Database ✓ works"), "what does not work comes first"
+    assert "Start the directory" in page
+    assert "directory.events 0 0" in page
