@@ -110,15 +110,17 @@ async def test_the_list_shows_who_is_new_by_itself_and_is_gone_through_by_keys(
     await expect(page.locator(".live[data-on]")).to_be_visible()
     await expect(page.locator("[data-row]")).to_have_count(0)
 
-    members = [await stack.add_member(cabinet, dossier) for _ in range(2)]
+    for _ in range(2):
+        await stack.add_member(cabinet, dossier)
 
     await expect(page.locator("[data-row] .sent")).to_have_count(2)
+    first = await page.locator("[data-row] [data-open]").first.get_attribute("href")
     await page.keyboard.press("/")
     await expect(page.locator("#q")).to_be_focused()
     await page.locator("#q").blur()
     for key in ("j", "j", "k", "Enter"):
         await page.keyboard.press(key)
-    await page.wait_for_url(f"**/ops/invitations/{members[1].invitation_id}")
+    await page.wait_for_url(f"**{first}")
 
 
 @pytest.mark.parametrize(("words", "screen"), [(ENGLISH, DESKTOP), (FRENCH, PHONE)], ids=["desktop", "phone"])
@@ -229,7 +231,7 @@ async def test_a_bulk_operation_is_followed_and_aborted(stack: Stack, new_person
     await page.goto(f"{stack.invitation.url}/ops/invitations?cabinet_id={cabinet.id}")
     await page.get_by_role("link", name="Do something to all that fit").click()
     await page.get_by_label("Action").select_option("revoke")
-    await page.get_by_label("At most per second").fill("0.5")
+    await page.get_by_label("At most per second").fill("0.1")
     await page.get_by_label("Reason").fill("a mistake")
     await person.finds_it_accessible()
     await page.get_by_role("button", name="Look what would be done").click()

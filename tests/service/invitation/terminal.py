@@ -96,8 +96,11 @@ class Operator:
 
 def _take_terminal() -> None:
     import fcntl
+    import signal
     import termios
 
+    # Whoever runs the tests in the background ignores the key, and so would it.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.setsid()
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 

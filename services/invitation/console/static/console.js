@@ -18,7 +18,10 @@ async function refresh(address) {
     const now = fresh.getElementById(old.id);
     if (now && !isInUse(old) && now.innerHTML !== old.innerHTML) {
       const open = [...old.querySelectorAll("details[open][id]")].map((details) => details.id);
+      const at = old.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
       old.replaceChildren(...now.childNodes);
+      // Whoever goes through a list by keys stays where they are in it.
+      if (at) old.querySelector(`[href="${CSS.escape(at)}"]`)?.focus();
       for (const id of open) document.getElementById(id)?.setAttribute("open", "");
       old.querySelectorAll("[data-copy]").forEach(offerToCopy);
     }
