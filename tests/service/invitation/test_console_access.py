@@ -13,6 +13,7 @@ from invitation.console.listing import Listing
 from invitation.console.live import Live
 from invitation.console.overview import Overview
 from invitation.console.showing import Showing
+from invitation.console.surroundings import Surroundings
 from invitation.ops.export import Export
 from invitation.store.tokens import ROLES
 from tests.running import Stack
@@ -81,6 +82,7 @@ def test_the_table_of_pages_is_complete() -> None:
         Listing(frame, nothing, Export(nothing, nothing, now=nothing), nothing, now=nothing),
         Overview(frame, nothing),
         Administration(frame, nothing, nothing),
+        Surroundings(frame, nothing),
         BulkPages(frame, nothing),
         Failures(frame, nothing, nothing, nothing, nothing, now=nothing),
         Showing(frame, nothing, nothing, nothing, invitation_url="", now=nothing),
