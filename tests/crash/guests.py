@@ -156,6 +156,8 @@ async def refused(lane: Lane) -> Guest:
 async def asked_about_too_early(lane: Lane) -> Guest:
     """Somebody who is about to be invited, and whose invitation was taken back before: that was set aside."""
     guest = await foreign(lane)
+    # Without a mail: whether that or what was set aside comes first would be a matter of luck.
+    guest.data["invite_by"] = "none"
     id = guest.member.invitation_id
     event = cloud_event("invitation.revoke_requested", id, {"invitation_id": id})
     await lane.bus.send(event, "invitation.revoke_requested")

@@ -21,7 +21,7 @@ class Somebody:
         token = uuid4().hex[:10]
         self.email = new_address(f"mail{token}")
         self.names = {"first_name": f"Prénom{token}", "last_name": f"Nom{token}"}
-        self.phone = f"+336{int(token[:7], 16) % 10**8:08d}"
+        self.phone = f"+33612{int(token[:7], 16) % 10**6:06d}"
 
     @property
     def words(self) -> tuple[str, ...]:
