@@ -66,6 +66,7 @@ from tests.crash.truths import (
     resent_as_often_as_pressed,
     revoked,
     revoked_at_last,
+    sent_again_as_often_as_asked,
     sent_once,
     stands,
 )
@@ -113,7 +114,7 @@ def _all() -> dict[str, Scenario]:
         ("an account accepts, unheard", "i", with_account, unheard(SIGN_IN_AND_ACCEPT), ACTIVE, accepted, ()),
         ("a person signs in with the code", "id", with_password, sign_in_with_code, ACTIVE, is_in, ()),
         ("a person signs in with the password", "d", with_password, sign_in, ACTIVE, is_in, ()),
-        ("a person asks for the link again", "i", invited, renew, SENT_AGAIN, sent_once, ()),
+        ("a person asks for the link again", "i", invited, renew, SENT_AGAIN, sent_again_as_often_as_asked, ()),
         ("a person declines", "i", invited, DECLINE, stands("declined"), declined, ()),
         ("operators resend", "i", invited, RESEND, SENT_AGAIN, resent_as_often_as_pressed, ()),
         ("operators revoke", "i", invited, REVOKE, stands("revoked"), revoked, ()),

@@ -137,6 +137,16 @@ async def resent_as_often_as_pressed(lane: Lane, guest: Guest) -> None:
     await way_in_is_open(lane, guest)
 
 
+async def sent_again_as_often_as_asked(lane: Lane, guest: Guest) -> None:
+    """Asking that was answered sent the same link once more; asking that was not did so or did nothing."""
+    found = await sound(lane, guest, "sent")
+    assert found["link_sequence"] == 1
+    assert 2 <= found["send_sequence"] <= 1 + guest.extra["presses"]
+    guest.sends = found["send_sequence"]
+    await mails_within_bound(lane, guest)
+    await way_in_is_open(lane, guest)
+
+
 async def learnt(lane: Lane, guest: Guest) -> None:
     names = await lane.invitations["names"].find_one({"_id": f"cabinet:{guest.data['cabinet']['id']}"})
     assert names["name"] == "Cabinet Nouveau"
