@@ -83,6 +83,7 @@ from invitation.store.mongo import INVITATIONS, PARKED, MongoStore, create_index
 from invitation.store.personal_data import Erasures, People
 from invitation.store.replays import Replays
 from invitation.store.runs import Runs
+from invitation.store.sign_outs import SignOuts
 from invitation.store.statistics import count
 from invitation.store.tokens import OpsTokens
 
@@ -190,7 +191,7 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
         tokens = OpsTokens(database)
         callers = Callers(directory, tokens, ops_token=settings.ops_token.get_secret_value())
         auditing = Auditing(audit, now=clock.now)
-        sessions = Sessions(callers, limiter, settings)
+        sessions = Sessions(callers, SignOuts(database), limiter, settings, now=clock.now)
         guards = (*callers.guards, *sessions.guards)
         console = Frame(sessions)
         feed = Feed(event_log, now=clock.now)
@@ -281,8 +282,10 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
         process.spawn("outbox", relay.run())
         process.spawn("due loop", due.run())
         process.spawn("waiting room", WaitingRoom(parked, intake, now=clock.now).run())
-        process.spawn("replays", replayer.run())
-        process.spawn("bulk operations", bulk_runner.run())
+        process.spawn("replays", replayer.run(dry_run=False))
+        process.spawn("previews of replays", replayer.run(dry_run=True))
+        process.spawn("bulk operations", bulk_runner.run(dry_run=False))
+        process.spawn("previews of bulk operations", bulk_runner.run(dry_run=True))
         process.spawn("erasures", eraser.run())
         if settings.retention is not None:
             retention = Retention(store, people, parked, audit, settings.retention, now=clock.now)

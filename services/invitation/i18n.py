@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gettext
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -27,6 +29,26 @@ _RANGE = re.compile(r"\s*([A-Za-z]{1,8})(?:-[A-Za-z0-9-]{1,40})?\s*(?:;\s*q=([01
 def msgid(text: str) -> str:
     """Marks a sentence for translation where it is written; it is translated where it is read."""
     return text
+
+
+@dataclass(frozen=True, slots=True)
+class Phrase:
+    """A sentence that is translated where it is read; `text` is its msgid. `str()` is English."""
+
+    text: str
+    values: Mapping[str, object]
+
+    def said(self, locale: Locale) -> str:
+        """In a language of ours."""
+        return translations(locale).gettext(self.text) % self.values
+
+    def __str__(self) -> str:
+        return self.said("en")
+
+
+def phrase(text: str, **values: object) -> Phrase:
+    """A sentence with what stands in it, marked for translation."""
+    return Phrase(text, values)
 
 
 @cache

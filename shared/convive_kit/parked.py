@@ -19,12 +19,13 @@ from convive_kit.errors import ConviveError
 from convive_kit.mongo import Collection, Document, aggregate, database_call
 
 _AT_ONCE = 200
+_MOST_GROUPS = 200
 
 Status = Literal["waiting", "parked", "replayed", "edited", "discarded"]
 
 INDEXES = (
     IndexModel([("status", 1), ("last_seen", -1), ("_id", -1)], name="list"),
-    IndexModel([("fingerprint", 1), ("status", 1), ("last_seen", -1), ("_id", -1)], name="group"),
+    IndexModel([("fingerprint", 1), ("status", 1), ("last_seen", -1), ("_id", -1), ("first_seen", 1)], name="alike"),
     IndexModel([("status", 1), ("_id", 1)], name="frozen"),
 )
 
@@ -109,39 +110,41 @@ class ParkedMessages:
 
     async def groups(self) -> Sequence[Group]:
         """What is parked now, by fingerprint, the group seen last first."""
-        newest: Document = {
-            "slug": {"$first": "$slug"},
-            "reason": {"$first": "$reason"},
-            "first_seen": {"$min": "$first_seen"},
-            "last_seen": {"$max": "$last_seen"},
-        }
+        span: Document = {"first_seen": {"$min": "$first_seen"}, "last_seen": {"$max": "$last_seen"}}
+        day: Document = {"$dateTrunc": {"date": "$first_seen", "unit": "day"}}
+        # Counted in an index: a message is read for each group, not for each message.
         pipeline: list[Document] = [
             {"$match": {"status": "parked"}},
-            {"$sort": {"last_seen": -1}},
-            {
-                "$group": {
-                    "_id": {
-                        "fingerprint": "$fingerprint",
-                        "day": {"$dateTrunc": {"date": "$first_seen", "unit": "day"}},
-                    },
-                    **newest,
-                    "messages": {"$sum": 1},
-                }
-            },
-            {"$sort": {"last_seen": -1}},
+            {"$group": {"_id": {"fingerprint": "$fingerprint", "day": day}, **span, "messages": {"$sum": 1}}},
             {
                 "$group": {
                     "_id": "$_id.fingerprint",
-                    **newest,
+                    **span,
                     "messages": {"$sum": "$messages"},
                     "per_day": {"$push": {"day": "$_id.day", "messages": "$messages"}},
                 }
             },
             {"$sort": {"last_seen": -1}},
-            {"$limit": 200},
+            {"$limit": _MOST_GROUPS},
+            {
+                "$lookup": {
+                    "from": self._parked.name,
+                    "localField": "_id",
+                    "foreignField": "fingerprint",
+                    "pipeline": [
+                        {"$match": {"status": "parked"}},
+                        {"$sort": {"last_seen": -1, "_id": -1}},
+                        {"$limit": 1},
+                        {"$project": {"slug": 1, "reason": 1}},
+                    ],
+                    "as": "newest",
+                }
+            },
+            # Whatever was settled between the two looks is in no group any more.
+            {"$unwind": "$newest"},
         ]
         async with database_call():
-            found = await aggregate(self._parked, pipeline)
+            found = await aggregate(self._parked, pipeline, hint="alike")
         return [_group(group) for group in found]
 
     async def numbers(self) -> dict[str, int]:
@@ -151,7 +154,7 @@ class ParkedMessages:
             {"$group": {"_id": "$fingerprint", "messages": {"$sum": 1}}},
         ]
         async with database_call():
-            return {group["_id"]: group["messages"] for group in await aggregate(self._parked, pipeline, hint="group")}
+            return {group["_id"]: group["messages"] for group in await aggregate(self._parked, pipeline, hint="alike")}
 
     async def one(self, id: str) -> Parked | None:
         """One message with its body."""
@@ -249,7 +252,8 @@ class ParkedMessages:
 
 def _group(found: Document) -> Group:
     days = sorted((day["day"], day["messages"]) for day in found.pop("per_day"))
-    return Group(fingerprint=found.pop("_id"), per_day=days, **found)
+    newest = found.pop("newest")
+    return Group(fingerprint=found.pop("_id"), slug=newest["slug"], reason=newest["reason"], per_day=days, **found)
 
 
 def _readable(document: Mapping[str, Any]) -> str:

@@ -10,8 +10,10 @@ import pytest
 from convive_contracts.envelope import rfc3339
 from invitation.lifecycle.invitation import Invitation, Invitee
 from invitation.lifecycle.states import State
+from invitation.ops import bulk as bulk_operations
+from invitation.ops.bulk import BulkRunner
 from invitation.store import bulk, mongo, statistics
-from invitation.store.bulk import Bulks
+from invitation.store.bulk import Bulk, Bulks
 from invitation.store.protocol import Filter, Store
 from tests.store.stores import CABINETS, FILTERS, Made, a_new, some_invitations
 from tests.unit.lifecycle.making import NOW, POLICY, a_blank, an_event, an_invitee, later, told
@@ -187,6 +189,28 @@ async def test_a_set_is_frozen_and_read_in_order(crowded: Made) -> None:
     await bulks.forget("one")
     assert await bulks.items("one", after=None, limit=10) == []
     assert len(await bulks.items("two", after=None, limit=200)) == 110
+
+
+@pytest.mark.database
+async def test_a_set_without_its_run_is_let_go_after_a_while(crowded: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert crowded.database is not None
+    bulks = Bulks(crowded.database, mongo.INVITATIONS)
+    runner = BulkRunner(bulks, crowded.store, owner="me", now=lambda: NOW, policy=POLICY, due_changed=lambda: None)
+    begun = Bulk(
+        id="begun", filter={}, dry_run=False, rate=None, reason="x", actor="ops", created_at=NOW, action="revoke"
+    )
+    await bulks.begin(begun)
+    for id in (begun.id, "cut off"):
+        await bulks.freeze(id, Filter(states=[State.SENT]))
+
+    await runner.tidy()
+    assert await bulks.with_items() == [begun.id, "cut off"]
+    monkeypatch.setattr(bulk_operations, "_ABOUT_TO_BEGIN", 0.0)
+    await runner.tidy()
+    assert await bulks.with_items() == [begun.id]
+    await bulks.abort(begun.id, NOW)
+    await runner.tidy()
+    assert await bulks.with_items() == []
 
 
 @pytest.mark.database

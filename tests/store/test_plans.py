@@ -40,6 +40,7 @@ from invitation.store.personal_data import Erasure, Erasures, People
 from invitation.store.protocol import Filter
 from invitation.store.replays import Replay, Replays
 from invitation.store.runs import Run, Runs
+from invitation.store.sign_outs import SignOuts
 from invitation.store.tokens import OpsTokens
 from tests.store.explaining import Heard, Plan, explain
 from tests.store.stores import CABINETS, DOSSIERS, FILTERS, a_new, crowd, mongo_store
@@ -167,7 +168,7 @@ async def a_busy_invitation_database(place: Place) -> Calls:
     await store.learn_cabinet(CabinetState(id=CABINETS[0], name="Cabinet", phone=None), 1)
     await database[INVITATIONS].update_many({"member.id": str(UUID(int=101))}, {"$set": {"disarmed": True}})
     bulks, replays, erasures = Bulks(database, INVITATIONS), Replays(database), Erasures(database)
-    people, bookmarks = People(database[INVITATIONS]), Bookmarks(database)
+    people, bookmarks, sign_outs = People(database[INVITATIONS]), Bookmarks(database), SignOuts(database)
     await bookmarks.save("ops", Bookmark("mine", "state=sent"))
     for number in range(100):
         at = later(minutes=number // 3)
@@ -213,6 +214,7 @@ async def a_busy_invitation_database(place: Place) -> Calls:
         "MongoStore.rows": [partial(store.rows, which) for which in EVERY_FILTER],
         "Bulks.freeze": [partial(bulks.freeze, f"run-{number}", which) for number, which in enumerate(FILTERS)],
         "Bulks.items": [partial(bulks.items, bulk.id, after=after, limit=200) for after in (None, change.after.id)],
+        "Bulks.with_items": [bulks.with_items],
         "Bulks.forget": [partial(bulks.forget, "run-1")],
         **calls_of_runs("Bulks", bulks, bulk, Bulk(**a_run(NOW), action="revoke")),
         **calls_of_runs("Replays", replays, replay, Replay(**a_run(NOW), origin="parked", frozen_at=NOW)),
@@ -240,6 +242,8 @@ async def a_busy_invitation_database(place: Place) -> Calls:
         "Bookmarks.of": [partial(bookmarks.of, "ops")],
         "Bookmarks.save": [partial(bookmarks.save, "ops", Bookmark("mine", "state=sent"))],
         "Bookmarks.remove": [partial(bookmarks.remove, "ops", "mine")],
+        "SignOuts.add": [partial(sign_outs.add, "session", later(days=1))],
+        "SignOuts.has": [partial(sign_outs.has, "session")],
         "OpsTokens.create": [partial(tokens.create, "another", "reader", "ops", NOW)],
         "OpsTokens.of": [partial(tokens.of, text)],
         "OpsTokens.with_id": [partial(tokens.with_id, token.id)],
@@ -280,7 +284,11 @@ def calls_of_runs(name: str, runs: Runs[Any], claimed: Run, new: Run) -> Calls:
         f"{name}.load": [partial(runs.load, claimed.id)],
         f"{name}.list": [partial(runs.list, limit=50, after=after) for after in (None, KEY)],
         f"{name}.under_way": [runs.under_way],
-        f"{name}.claim": [partial(runs.claim, "another", at) for at in (NOW, later(days=1))],
+        f"{name}.claim": [
+            partial(runs.claim, "another", at, dry_run=dry)
+            for at in (NOW, later(days=1))
+            for dry in (None, True, False)
+        ],
         f"{name}.record": [partial(runs.record, claimed, "worker", NOW)],
         f"{name}.give_back": [partial(runs.give_back, claimed, "worker")],
         f"{name}.pause": [partial(runs.pause, claimed.id)],

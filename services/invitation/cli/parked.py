@@ -40,6 +40,7 @@ class Status(StrEnum):
     """What became of a parked message."""
 
     PARKED = "parked"
+    WAITING = "waiting"
     REPLAYED = "replayed"
     EDITED = "edited"
     DISCARDED = "discarded"

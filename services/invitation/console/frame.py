@@ -148,7 +148,7 @@ class Frame:
 
     async def _sign_out(self, request: web.Request) -> web.StreamResponse:
         response = see_other(SIGN_IN)
-        self._sessions.forget(response)
+        await self._sessions.end(request, response)
         return response
 
     async def _speak(self, request: web.Request) -> web.StreamResponse:

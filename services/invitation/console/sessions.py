@@ -4,10 +4,11 @@ which is revoked ends its sessions within ten seconds."""
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from urllib.parse import urlencode, urlsplit
 
 from aiohttp import web
@@ -21,6 +22,7 @@ from convive_kit.routes import Guard
 from invitation.console.forms import Form
 from invitation.ops.callers import CALLER, Caller, Callers
 from invitation.settings import InvitationSettings
+from invitation.store.sign_outs import SignOuts
 from invitation.store.tokens import ROLES, Role
 
 COOKIE = "convive_ops"
@@ -54,8 +56,18 @@ class ForeignForm(NotAllowed):
 class Sessions:
     """Makes and reads the cookies, and guards the pages."""
 
-    def __init__(self, callers: Callers, limiter: Limiter, settings: InvitationSettings) -> None:
+    def __init__(
+        self,
+        callers: Callers,
+        sign_outs: SignOuts,
+        limiter: Limiter,
+        settings: InvitationSettings,
+        *,
+        now: Callable[[], datetime],
+    ) -> None:
         self._callers = callers
+        self._sign_outs = sign_outs
+        self._now = now
         self._limiter = limiter
         self._trusted_proxies = settings.trusted_proxies
         # With either secret exchanged, every session ends.
@@ -92,8 +104,9 @@ class Sessions:
             secure=self._secure,
         )
 
-    def forget(self, response: web.StreamResponse) -> None:
-        """Take the cookie back."""
+    async def end(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Take the cookie back; no copy of it opens anything any more."""
+        await self._sign_outs.add(request[SESSION].form_token, self._now() + LIFE)
         response.del_cookie(COOKIE, path="/ops", httponly=True, samesite="Strict", secure=self._secure)
 
     def refuse_foreign(self, request: web.Request) -> None:
@@ -109,8 +122,13 @@ class Sessions:
         session = self._read(request)
         if session is None:
             return None
+        caller, signed_out = await asyncio.gather(
+            self._callers.operator(session.token_id), self._sign_outs.has(session.form_token)
+        )
+        if signed_out:
+            return None
         request[SESSION] = session
-        return await self._callers.operator(session.token_id)
+        return caller
 
     def _read(self, request: web.Request) -> Session | None:
         try:

@@ -40,7 +40,7 @@ class Surroundings:
         return [Route("GET", PLACE, self._show, query=None, auth="console_reader", documented=False)]
 
     async def _show(self, request: web.Request) -> web.StreamResponse:
-        checked = await self._checks.look()
+        looked = await self._checks.look()
         # What does not work comes first, then what should not stay so.
-        order = sorted(checked.checks, key=lambda check: (check.ok, check.what_to_do is None))
-        return self._frame.page(request, "surroundings.html", checked=checked, checks=order, names=NAMES)
+        found = sorted(looked.found, key=lambda one: (one.ok, one.what_to_do is None))
+        return self._frame.page(request, "surroundings.html", queues=looked.queues, found=found, names=NAMES)

@@ -74,6 +74,17 @@ TRIGGERS = {
     "forgotten": msgid("Person forgotten, after the time that data is kept"),
 }
 
+ACTORS = {
+    "person": msgid("the person"),
+    "provider": msgid("the provider"),
+    "system": msgid("Convive"),
+    "ops": msgid("an operator (the token of the settings)"),
+    "ops:": msgid("%(name)s, operator"),
+    "cabinet:": msgid("the firm %(name)s"),
+    "event:": msgid("an event of %(name)s"),
+}
+"""Who did something; what ends in a colon is followed by a name."""
+
 DONE = {
     "resend": msgid("A new link is on its way; the one before no longer works."),
     "revoke": msgid("The invitation is revoked: no link works any more."),

@@ -7,6 +7,7 @@ counts once.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
@@ -33,6 +34,8 @@ from invitation.store.runs import Status
 
 _TRIGGERS: dict[Action, Trigger] = {"resend": Trigger.RESEND, "revoke": Trigger.REVOKED, "extend": Trigger.EXTENDED}
 _SAMPLE = 10
+_ABOUT_TO_BEGIN = 60.0
+"""Seconds after which a set that belongs to no run will not belong to one any more."""
 
 
 class NewBulk(Body):
@@ -200,6 +203,18 @@ class BulkRunner(Runner[Bulk]):
         self._store = store
         self._policy = policy
         self._due_changed = due_changed
+        self._unknown: dict[str, float] = {}
+
+    async def tidy(self) -> None:
+        """Let go of the sets of runs that were aborted, and of those whose beginning a crash cut off."""
+        now, unknown = time.monotonic(), dict[str, float]()
+        for id in await self._bulks.with_items():
+            run = await self._bulks.load(id)
+            if run is None and now - (since := self._unknown.get(id, now)) < _ABOUT_TO_BEGIN:
+                unknown[id] = since
+            elif run is None or run.status not in ("running", "paused"):
+                await self._bulks.forget(id)
+        self._unknown = unknown
 
     async def work(self, run: Bulk) -> bool:
         pace = Pace(run.rate)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from ipaddress import ip_address
@@ -21,6 +22,7 @@ from convive_kit.errors import ConviveError
 from convive_kit.mongo import Client, Database
 from convive_kit.routes import Route
 from invitation.directory import Directory, DirectoryAway
+from invitation.i18n import Phrase, phrase
 from invitation.settings import InvitationSettings
 from invitation.store.mongo import missing_indexes, write_of_a_majority
 
@@ -29,7 +31,11 @@ log = structlog.stdlib.get_logger(__name__)
 _TIME_LIMIT = 8.0
 _SKEW = timedelta(seconds=2)
 _DAY = timedelta(days=1)
-_MAIL = "Start the mail server, or correct CONVIVE_SMTP_HOST, CONVIVE_SMTP_PORT and what else is set of it."
+_MAIL = phrase("Start the mail server, or correct CONVIVE_SMTP_HOST, CONVIVE_SMTP_PORT and what else is set of it.")
+_BROKER = phrase("Start the broker, or correct CONVIVE_AMQP_URL.")
+_DATABASE = phrase("See that the replica set has a primary, or correct CONVIVE_MONGO_URL.")
+_DATABASE_FIRST = phrase("See to the database first.")
+_DIRECTORY = phrase("Start the directory, or correct CONVIVE_DIRECTORY_INTERNAL_URL.")
 _READ_BY = {
     topology.INVITATION_EVENTS: "invitation",
     topology.INVITATION_BULK: "invitation",
@@ -60,11 +66,29 @@ class Checked(BaseModel):
     queues: list[QueueView] = Field(description="Empty where the broker does not answer.")
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one look found, in words for whichever reader; the fields are those of `Check`."""
+
+    name: str
+    ok: bool
+    detail: Sequence[Phrase]
+    what_to_do: Phrase | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What all the looks found."""
+
+    found: Sequence[Finding]
+    queues: Sequence[QueueView]
+
+
 class _Failed(Exception):
     """A check that knows better than its name what is to be done."""
 
-    def __init__(self, detail: str, what_to_do: str) -> None:
-        super().__init__(detail)
+    def __init__(self, detail: Phrase, what_to_do: Phrase) -> None:
+        super().__init__(str(detail))
         self.detail = detail
         self.what_to_do = what_to_do
 
@@ -95,23 +119,32 @@ class Checks:
         ]  # fmt: skip
 
     async def _look(self, _: web.Request) -> BaseModel:
-        return await self.look()
+        looked = await self.look()
+        checks = [
+            Check(
+                name=one.name,
+                ok=one.ok,
+                detail=" ".join(str(sentence) for sentence in one.detail),
+                what_to_do=str(one.what_to_do) if one.what_to_do else None,
+            )
+            for one in looked.found
+        ]
+        return Checked(ok=all(check.ok for check in checks), checks=checks, queues=list(looked.queues))
 
-    async def look(self) -> Checked:
+    async def look(self) -> Findings:
         """Everything at once."""
         queues: list[QueueView] = []
         looked = await asyncio.gather(
-            _timed("broker", partial(self._broker, queues), "Start the broker, or correct CONVIVE_AMQP_URL."),
-            _timed("database", self._writes, "See that the replica set has a primary, or correct CONVIVE_MONGO_URL."),
-            _timed("indexes", self._indexes, "See to the database first."),
-            _timed("clock", self._clock, "See to the database first."),
+            _timed("broker", partial(self._broker, queues), _BROKER),
+            _timed("database", self._writes, _DATABASE),
+            _timed("indexes", self._indexes, _DATABASE_FIRST),
+            _timed("clock", self._clock, _DATABASE_FIRST),
             _timed("mail server", self._mail, _MAIL),
-            _timed("directory", self._accepted, "Start the directory, or correct CONVIVE_DIRECTORY_INTERNAL_URL."),
+            _timed("directory", self._accepted, _DIRECTORY),
         )
-        checks = [*settings_checks(self._settings), *(check for some in looked for check in some)]
-        return Checked(ok=all(check.ok for check in checks), checks=checks, queues=queues)
+        return Findings([*settings_checks(self._settings), *(one for some in looked for one in some)], queues)
 
-    async def _broker(self, queues: list[QueueView]) -> Sequence[Check]:
+    async def _broker(self, queues: list[QueueView]) -> Sequence[Finding]:
         found = await examine(self._settings.amqp_url.get_secret_value())
         queues += [
             QueueView(name=name, waiting=found.waiting[name], readers=readers)
@@ -119,34 +152,35 @@ class Checks:
             if name in _READ_BY
         ]
         idle = [queue for queue in _READ_BY if queue in found.consumers and not found.consumers[queue]]
-        services = " and ".join(sorted({_READ_BY[queue] for queue in idle}))
+        commands = [f"python -m {service} --role worker" for service in sorted({_READ_BY[queue] for queue in idle})]
         wrong = [
-            *(f"{name} is missing" for name in found.missing),
-            *(f"{name} is different" for name in found.different),
+            *(phrase("%(name)s is missing.", name=name) for name in found.missing),
+            *(phrase("%(name)s is different.", name=name) for name in found.different),
         ]
-        counts = [f"{queue}: {found.consumers[queue]}, {found.waiting[queue]} waiting" for queue in found.consumers]
+        counts = "; ".join(f"{queue}: {readers} ({found.waiting[queue]})" for queue, readers in found.consumers.items())
         return (
-            Check(name="broker", ok=True, detail="The broker answers."),
-            _verdict("topology", wrong, "Every exchange, queue and binding is there.",
-                     "A missing one comes back when any service is restarted. One with other arguments must be emptied"
-                     " and deleted by hand, then restart a service."),
-            _verdict("consumers", [f"nobody reads {queue}" for queue in idle],
-                     f"Consumers by queue: {'; '.join(counts)}.",
-                     f"Start a worker: python -m {services or 'invitation'} --role worker."),
+            _fine("broker", phrase("The broker answers.")),
+            _verdict("topology", wrong, phrase("Every exchange, queue and binding is there."),
+                     phrase("A missing one comes back when any service is restarted. One with other arguments must be"
+                            " emptied and deleted by hand, then restart a service.")),
+            _verdict("consumers", [phrase("Nobody reads %(queue)s.", queue=queue) for queue in idle],
+                     phrase("Consumers by queue, and messages waiting there: %(counts)s.", counts=counts),
+                     phrase("Start a worker: %(commands)s", commands=", ".join(commands))),
         )  # fmt: skip
 
-    async def _writes(self) -> Sequence[Check]:
+    async def _writes(self) -> Sequence[Finding]:
         await write_of_a_majority(self._database, datetime.now(UTC))
-        return (Check(name="database", ok=True, detail="A write was kept by a majority."),)
+        return (_fine("database", phrase("A write was kept by a majority.")),)
 
-    async def _indexes(self) -> Sequence[Check]:
+    async def _indexes(self) -> Sequence[Finding]:
         missing = await missing_indexes(self._database)
         return (
-            _verdict("indexes", [f"{name} is missing" for name in missing], "Every index is there.",
-                     "Restart a process of the invitation service: it makes what is missing when it starts."),
+            _verdict("indexes", [phrase("%(name)s is missing.", name=name) for name in missing],
+                     phrase("Every index is there."),
+                     phrase("Restart a process of the invitation service: it makes what is missing when it starts.")),
         )  # fmt: skip
 
-    async def _clock(self) -> Sequence[Check]:
+    async def _clock(self) -> Sequence[Finding]:
         began, before = time.monotonic(), datetime.now(UTC)
         hello: dict[str, Any] = await self._client.admin.command("hello")
         answered = timedelta(seconds=time.monotonic() - began)
@@ -155,83 +189,92 @@ class Checks:
         apart = max(before - theirs, theirs - (before + answered), timedelta(0))
         if apart > _SKEW:
             raise _Failed(
-                f"This machine and the database are {apart.total_seconds():.1f} s apart.",
-                "Have both keep their time by NTP.",
+                phrase("This machine and the database are %(seconds).1f s apart.", seconds=apart.total_seconds()),
+                phrase("Have both keep their time by NTP."),
             )
-        return (Check(name="clock", ok=True, detail="This machine and the database agree on the time."),)
+        return (_fine("clock", phrase("This machine and the database agree on the time.")),)
 
-    async def _mail(self) -> Sequence[Check]:
+    async def _mail(self) -> Sequence[Finding]:
         if trouble := await self._mail_trouble():
-            raise _Failed(f"There is {trouble}.", _MAIL)
+            raise _Failed(phrase("The mail server takes no mail: %(trouble)s.", trouble=trouble), _MAIL)
         where = f"{self._settings.smtp_host}:{self._settings.smtp_port}"
-        return (Check(name="mail server", ok=True, detail=f"{where} answers; nothing was sent."),)
+        return (_fine("mail server", phrase("%(where)s answers; nothing was sent.", where=where)),)
 
-    async def _accepted(self) -> Sequence[Check]:
+    async def _accepted(self) -> Sequence[Finding]:
         try:
             # A key of nobody: what matters is that the question was allowed.
             await self._directory.cabinet_of_key(f"cvk_{'0' * 32}_{'0' * 16}_nobody")
         except DirectoryAway as error:
             if "401" in error.detail or "403" in error.detail:
-                raise _Failed(error.detail, "Give both services the same CONVIVE_SERVICE_TOKEN.") from None
+                raise _Failed(
+                    phrase("It does not accept the service token."),
+                    phrase("Give both services the same CONVIVE_SERVICE_TOKEN."),
+                ) from None
             raise
-        return (Check(name="directory", ok=True, detail="It answers and accepts the service token."),)
+        return (_fine("directory", phrase("It answers and accepts the service token.")),)
 
 
-async def _timed(name: str, look: Callable[[], Awaitable[Sequence[Check]]], otherwise: str) -> Sequence[Check]:
+async def _timed(name: str, look: Callable[[], Awaitable[Sequence[Finding]]], otherwise: Phrase) -> Sequence[Finding]:
     try:
         async with asyncio.timeout(_TIME_LIMIT):
             return await look()
     except _Failed as failed:
-        return (Check(name=name, ok=False, detail=failed.detail, what_to_do=failed.what_to_do),)
+        return (Finding(name, False, [failed.detail], failed.what_to_do),)
     except TimeoutError:
-        detail = f"It did not answer within {_TIME_LIMIT:.0f} seconds."
+        detail = phrase("It did not answer within %(seconds)d seconds.", seconds=_TIME_LIMIT)
     except ConviveError as error:
-        detail = error.detail
+        detail = phrase("It cannot be reached or used: %(why)s", why=error.detail)
     except Exception as error:
         # The kind only: messages of drivers contain URLs, and those contain passwords.
         log.warning("check.failed", check=name, error=type(error).__name__)
-        detail = f"It cannot be reached or used: {type(error).__name__}."
-    return (Check(name=name, ok=False, detail=detail, what_to_do=otherwise),)
+        detail = phrase("It cannot be reached or used: %(why)s", why=type(error).__name__)
+    return (Finding(name, False, [detail], otherwise),)
 
 
-def _verdict(name: str, wrong: Sequence[str], right: str, what_to_do: str) -> Check:
-    if not wrong:
-        return Check(name=name, ok=True, detail=right)
-    return Check(name=name, ok=False, detail=f"{'; '.join(wrong).capitalize()}.", what_to_do=what_to_do)
+def _fine(name: str, detail: Phrase) -> Finding:
+    return Finding(name, True, [detail])
 
 
-def settings_checks(settings: InvitationSettings) -> list[Check]:
+def _verdict(name: str, wrong: Sequence[Phrase], right: Phrase, what_to_do: Phrase) -> Finding:
+    return Finding(name, False, wrong, what_to_do) if wrong else _fine(name, right)
+
+
+def settings_checks(settings: InvitationSettings) -> list[Finding]:
     """What can be said of the settings by reading them: each works, or this service would not have started."""
     far_mail = not _is_this_machine(settings.smtp_host)
+    bare_mail = {
+        "never": phrase("Mail is handed in unencrypted."),
+        "starttls_if_offered": phrase("Mail is handed in unencrypted where TLS is not offered."),
+    }
+    brief = phrase("Links work for less than a day.")
+    nobodys = phrase("Mails come from an address that nobody owns.")
     return [
         _advice("invitation address", _address(settings.invitation_url),
-                "Set CONVIVE_INVITATION_URL to the https address that people reach."),
+                phrase("Set CONVIVE_INVITATION_URL to the https address that people reach.")),
         _advice("directory address", _address(settings.directory_url),
-                "Set CONVIVE_DIRECTORY_URL to the https address that people reach."),
-        _advice("secrets", _doubts(settings), "Make each anew from 32 random bytes. Old link keys stay in the list."),
-        _advice("link life", "Links work for less than a day." if settings.link_life < _DAY else None,
-                "Set CONVIVE_LINK_LIFE to several days: people read their mail when they can."),
-        _advice("mail encryption", {"never": "Mail is handed in unencrypted.",
-                                    "starttls_if_offered": "Mail is handed in unencrypted where TLS is not offered."}
-                .get(settings.smtp_tls) if far_mail else None,
-                "Set CONVIVE_SMTP_TLS to starttls or implicit."),
-        _advice("mail sender", "Mails come from an address that nobody owns."
-                if settings.mail_from.rpartition("@")[2].endswith("example") else None,
-                "Set CONVIVE_MAIL_FROM to an address of a domain of yours."),
+                phrase("Set CONVIVE_DIRECTORY_URL to the https address that people reach.")),
+        _advice("secrets", _doubts(settings),
+                phrase("Make each anew from 32 random bytes. Old link keys stay in the list.")),
+        _advice("link life", brief if settings.link_life < _DAY else None,
+                phrase("Set CONVIVE_LINK_LIFE to several days: people read their mail when they can.")),
+        _advice("mail encryption", bare_mail.get(settings.smtp_tls) if far_mail else None,
+                phrase("Set CONVIVE_SMTP_TLS to starttls or implicit.")),
+        _advice("mail sender", nobodys if settings.mail_from.rpartition("@")[2].endswith("example") else None,
+                phrase("Set CONVIVE_MAIL_FROM to an address of a domain of yours.")),
     ]  # fmt: skip
 
 
-def _advice(name: str, doubt: str | None, what_to_do: str) -> Check:
-    return Check(
-        name=name, ok=True, detail=doubt or "Nothing to remark.", what_to_do=what_to_do if doubt is not None else None
-    )
+def _advice(name: str, doubt: Phrase | None, what_to_do: Phrase) -> Finding:
+    if doubt is None:
+        return _fine(name, phrase("Nothing to remark."))
+    return Finding(name, True, [doubt], what_to_do)
 
 
-def _address(url: str) -> str | None:
+def _address(url: str) -> Phrase | None:
     parts = urlsplit(url)
     if _is_this_machine(parts.hostname or ""):
-        return f"{url} can be reached from this machine only."
-    return f"{url} is not protected by TLS." if parts.scheme != "https" else None
+        return phrase("%(url)s can be reached from this machine only.", url=url)
+    return phrase("%(url)s is not protected by TLS.", url=url) if parts.scheme != "https" else None
 
 
 def _is_this_machine(host: str) -> bool:
@@ -243,7 +286,7 @@ def _is_this_machine(host: str) -> bool:
         return False
 
 
-def _doubts(settings: InvitationSettings) -> str | None:
+def _doubts(settings: InvitationSettings) -> Phrase | None:
     secrets = {
         "CONVIVE_SERVICE_TOKEN": settings.service_token.get_secret_value(),
         "CONVIVE_OPS_TOKEN": settings.ops_token.get_secret_value(),
@@ -255,5 +298,7 @@ def _doubts(settings: InvitationSettings) -> str | None:
         if len(set(secret)) < _FEW_DIFFERENT or any(word in secret.lower() for word in _LOOKS_INVENTED)
     ]
     if weak:
-        return f"{', '.join(weak)}: this does not look random."
-    return "The same secret is used for two things." if len(set(secrets.values())) < len(secrets) else None
+        return phrase("%(secrets)s: this does not look random.", secrets=", ".join(weak))
+    if len(set(secrets.values())) < len(secrets):
+        return phrase("The same secret is used for two things.")
+    return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -19,6 +20,7 @@ log = get_logger(__name__)
 AT_ONCE = 200
 """How many things are done together, so that their saves travel in groups."""
 _LOOK_EVERY = 2.0
+_TIDY_EVERY = 3600.0
 
 R = TypeVar("R", bound=Run)
 
@@ -33,30 +35,42 @@ class Runner(ABC, Generic[R]):
         self.runs = runs
         self._owner = owner
         self._now = now
-        self._wake = asyncio.Event()
+        self._wakes: list[asyncio.Event] = []
 
     @abstractmethod
     async def work(self, run: R) -> bool:
         """Go on with a run from its position, recording each step; True when it has come to its end."""
 
+    async def tidy(self) -> None:
+        """Let go of what no run needs any more; called after each run, and now and then."""
+
     def wake(self) -> None:
         """A run was begun, or resumed: look now."""
-        self._wake.set()
+        for wake in self._wakes:
+            wake.set()
 
-    async def run(self) -> None:
-        """Look for runs until cancelled; an outage is waited out and the run goes on where it was."""
+    async def run(self, *, dry_run: bool | None = None) -> None:
+        """Look for runs until cancelled; an outage is waited out and the run goes on where it was. `dry_run` narrows it
+        to those that only look, or to the others: with a loop for each, a preview does not wait for a long run."""
+        wake = asyncio.Event()
+        self._wakes.append(wake)
+        tidied = -math.inf
         while True:
             try:
-                run = await self.runs.claim(self._owner, self._now())
+                run = await self.runs.claim(self._owner, self._now(), dry_run=dry_run)
                 if run is not None:
                     await self.carry_out(run)
+                if run is not None or time.monotonic() - tidied > _TIDY_EVERY:
+                    await self.tidy()
+                    tidied = time.monotonic()
+                if run is not None:
                     continue
             except Retry as away:
                 log.warning("run.waits", kind=self.kind, cause=away.slug)
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_EVERY):
-                    await self._wake.wait()
-            self._wake.clear()
+                    await wake.wait()
+            wake.clear()
 
     async def carry_out(self, run: R) -> None:
         """Bring a claimed run to its end. Raises `Retry` in an outage, having given it back."""

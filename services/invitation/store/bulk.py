@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, cast
 
 from convive_kit.mongo import Database, Document, aggregate, database_call
 from invitation.store.protocol import Filter
@@ -60,6 +60,16 @@ class Bulks(Runs[Bulk]):
         found = self._items.find(_of(id, after)).sort("_id", 1).limit(limit)
         async with database_call():
             return [document["_id"].partition("/")[2] async for document in found]
+
+    async def with_items(self) -> Sequence[str]:
+        """Ids of the runs whose sets are kept."""
+        found: list[str] = []
+        after = ""
+        async with database_call(_FREEZING):
+            while first := await self._items.find_one({"_id": {"$gt": after}}, sort=[("_id", 1)]):
+                found.append(cast("str", first["_id"]).partition("/")[0])
+                after = f"{found[-1]}0"
+        return found
 
     async def forget(self, id: str) -> None:
         """The run is over: its set is not needed any more."""

@@ -37,6 +37,7 @@ from invitation.store.personal_data import ERASURES, PERSONAL_INDEXES
 from invitation.store.protocol import Filter, Names, Page, Row
 from invitation.store.replays import REPLAYS
 from invitation.store.runs import RUN_INDEXES
+from invitation.store.sign_outs import SIGN_OUT_INDEXES, SIGN_OUTS
 from invitation.store.tokens import TOKEN_INDEXES, TOKENS
 from invitation.store.walk import LIST_INDEXES, Key, Walk
 
@@ -75,6 +76,7 @@ _INDEXES_BY_COLLECTION: Mapping[str, Sequence[IndexModel]] = {
     TOKENS: TOKEN_INDEXES,
     AUDIT: AUDIT_INDEXES,
     BOOKMARKS: BOOKMARK_INDEXES,
+    SIGN_OUTS: SIGN_OUT_INDEXES,
 }
 
 

@@ -97,9 +97,13 @@ class Runs(Generic[R]):
         async with database_call():
             return [self._run(document) async for document in found]
 
-    async def claim(self, owner: str, now: datetime) -> R | None:
-        """Take a run that nobody is at; None when there is none."""
-        free = {"status": "running", "$or": [{"lease_until": {"$exists": False}}, {"lease_until": {"$lt": now}}]}
+    async def claim(self, owner: str, now: datetime, *, dry_run: bool | None = None) -> R | None:
+        """Take a run that nobody is at, of those that are dry runs or that are not if it matters; None when there is
+        none."""
+        nobodys = [{"lease_until": {"$exists": False}}, {"lease_until": {"$lt": now}}]
+        free: Document = {"status": "running", "$or": nobodys}
+        if dry_run is not None:
+            free["dry_run"] = dry_run
         lease = {"$set": {"owner": owner, "lease_until": now + LEASE}}
         async with database_call():
             document = await self._runs.find_one_and_update(

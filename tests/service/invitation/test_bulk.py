@@ -69,6 +69,17 @@ async def test_everybody_of_a_filter_gets_a_new_link_once(stack: Stack) -> None:
     assert len(await stack.mails(members[0].email)) == 1
 
 
+async def test_a_preview_does_not_wait_for_a_long_run(stack: Stack) -> None:
+    cabinet, _, _ = await some_members(stack, 3)
+    everybody = {"cabinet_id": [cabinet.id]}
+    long = await begin(stack, "resend", everybody, rate=0.1)
+
+    preview = await ended(stack, await begin(stack, "revoke", everybody, dry_run=True))
+
+    assert (preview["done"], (await read(stack, long))["status"]) == (3, "running")
+    (await stack.invitation.call("POST", f"/v1/bulk/{long['id']}/abort", token=stack.ops_token)).ok(202)
+
+
 async def test_what_comes_to_fit_later_is_not_swept_in(stack: Stack) -> None:
     cabinet, dossier, members = await some_members(stack, 3)
     bulk = await begin(stack, "revoke", {"cabinet_id": [cabinet.id]}, rate=1)
@@ -112,6 +123,12 @@ async def test_it_rests_goes_on_and_ends_where_it_is_told_to(stack: Stack) -> No
     assert aborted["finished_at"] is not None
     await until(rests)
     assert 2 <= (await read(stack, bulk))["done"] < 6
+    async with stack.documents() as database:
+
+        async def set_is_gone() -> bool:
+            return await database["bulk_items"].find_one({"_id": {"$regex": f"^{bulk['id']}/"}}) is None
+
+        await until(set_is_gone)
     # It is over, and does not begin again.
     assert (await step("resume"))["status"] == "aborted"
     assert (await step("pause"))["status"] == "aborted"

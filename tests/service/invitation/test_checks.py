@@ -71,12 +71,12 @@ async def test_a_dropped_index_is_named(own_stack: OwnStack) -> None:
     stack = await own_stack()
     async with stack.documents() as database:
         await database["invitations"].drop_index("due")
-        await database["parked"].drop_index("group")
+        await database["parked"].drop_index("alike")
         await database["invitations"].create_index("state", name="due")
     found = await checks(stack)
     assert failing(found) == {"indexes"}
     assert "invitations.due" in found["indexes"]["detail"].lower()
-    assert "parked.group" in found["indexes"]["detail"].lower()
+    assert "parked.alike" in found["indexes"]["detail"].lower()
 
 
 async def test_a_queue_that_nobody_reads_is_missing_or_made_otherwise_is_named(own_stack: OwnStack) -> None:

@@ -33,6 +33,8 @@ async def test_an_operator_signs_in_with_a_token_and_out_again(stack: Stack) -> 
 
     out = await one.post("/ops/sign-out")
     assert out.cookies["convive_ops"] == ""
+    # The browser has let go of it, and a copy that somebody kept opens nothing either.
+    assert is_on_the_way_to_signing_in(await one.get("/ops/invitations"))
 
 
 async def test_tokens_that_are_worth_nothing_open_nothing(stack: Stack) -> None:

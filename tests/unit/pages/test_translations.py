@@ -19,7 +19,7 @@ SOURCES = [
     ("**.mjml", "jinja2.ext:babel_extract"),
     ("**.txt", "jinja2.ext:babel_extract"),
 ]
-MARKS = {"_": None, "msgid": None, "ngettext": (1, 2)}
+MARKS = {"_": None, "msgid": None, "phrase": None, "ngettext": (1, 2)}
 
 
 def written() -> set[str | tuple[str, ...]]:
