@@ -37,6 +37,7 @@ from directory.erasure import Erasure
 from directory.membership import Membership
 from directory.metrics import DirectoryMetrics
 from directory.passwords import Passwords
+from directory.retention import Retention
 from directory.settings import DirectorySettings
 from directory.store.mongo import MongoStore
 from directory.web.pages import Pages
@@ -146,6 +147,9 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
         process.spawn("membership", membership.run())
         for kind, relay in store.relays.items():
             process.spawn(f"outbox of {kind}", relay.run())
+        if settings.retention is not None:
+            retention = Retention(store, erasure, parked, settings.retention, now=clock.now)
+            process.spawn("retention", retention.run())
     return port
 
 

@@ -32,13 +32,18 @@ class Erasure:
         member = await self._store.member(fact.member_id)
         if member is not None and member.invitation_id != fact.invitation_id:
             member = None  # another publisher's member, who happens to have this id
-        account = await self._account_of(member, fact)
-        if account is not None:
-            await self._let_go(account.id, fact.invitation_id)
+        if member is None and fact.account_id:
+            await self._let_go(await self._store.account_with_id(fact.account_id), fact.invitation_id)
         async for message in self._parked.mentioning(fact.member_id, fact.invitation_id):
             await self._parked.erased(message.id, "system", self._now())
         if member is not None:
-            await settle(self._store, self._loader(member), lambda current: current.erase(self._now()))
+            await self.forget(member)
+
+    async def forget(self, member: Member) -> None:
+        """Erase a member and what their account has of it: the account itself with its sessions, when that was all."""
+        account = await self._store.account(email_key(member.email)) if member.email else None
+        await self._let_go(account, member.invitation_id)
+        await settle(self._store, self._loader(member), lambda current: current.erase(self._now()))
 
     async def kept_of(self, email: str | None, member_ids: Sequence[str]) -> dict[str, Any]:
         """All that is kept of an address and of these members; of passwords and codes only that there are any."""
@@ -58,14 +63,8 @@ class Erasure:
             ],
         }
 
-    async def _account_of(self, member: Member | None, fact: InvitationErased) -> Account | None:
-        if member is not None and member.email:
-            return await self._store.account(email_key(member.email))
-        return await self._store.account_with_id(fact.account_id) if fact.account_id else None
-
-    async def _let_go(self, id: str, invitation_id: str) -> None:
+    async def _let_go(self, account: Account | None, invitation_id: str) -> None:
         for _ in range(_TRIES):
-            account = await self._store.account(id)
             change = account and account.let_go(invitation_id)
             if account is None or change is None:
                 return
@@ -75,8 +74,9 @@ class Erasure:
                 else:
                     await self._store.close(account)
             except VersionConflict:
-                continue
-            return
+                account = await self._store.account(account.id)
+            else:
+                return
         raise Crowded
 
     def _loader(self, member: Member) -> Any:

@@ -66,6 +66,7 @@ from invitation.ops.checks import Checks
 from invitation.ops.directory_parked import DirectoryParked
 from invitation.ops.erasing import Eraser, ErasureApi
 from invitation.ops.export import Export
+from invitation.ops.presence import Presence
 from invitation.ops.publishing import Publishing
 from invitation.ops.replay_api import ReplayApi
 from invitation.ops.replaying import Replayer
@@ -81,6 +82,7 @@ from invitation.store.bulk import Bulks
 from invitation.store.due import overdue
 from invitation.store.mongo import INVITATIONS, PARKED, MongoStore, create_indexes
 from invitation.store.personal_data import Erasures, People
+from invitation.store.processes import Processes, ProcessSeen
 from invitation.store.replays import Replays
 from invitation.store.runs import Runs
 from invitation.store.sign_outs import SignOuts
@@ -169,6 +171,23 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
         bus.consume(topology.INVITATION_PARKED, parking.keep_dead_letter, park=parking.park, prefetch=_PREFETCH_PARKED)
         process.on_stop("delivery", delivery.drain)
     process.on_stop("announcements", relay.drain)
+    processes, started_at = Processes(database), clock.now()
+
+    def seen() -> ProcessSeen:
+        return ProcessSeen(
+            id=owner,
+            parts=parts,
+            version=installed_version(),
+            started_at=started_at,
+            seen_at=clock.now(),
+            slots=delivery.slots,
+            busy=delivery.busy,
+            waiting=delivery.waiting,
+            providers={channel: not delivery.provider_away(channel) for channel in channels},
+        )
+
+    presence = Presence(processes, seen)
+    process.on_stop("presence", presence.leave)
     stats = Stats(store, partial(count, database), now=clock.now)
     metrics.watch(bus)
     metrics.watch_delivery(delivery, channels)
@@ -196,7 +215,7 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
         console = Frame(sessions)
         feed = Feed(event_log, now=clock.now)
         streaming = Streaming(feed, callers)
-        checks = Checks(settings, client, directory, mail_trouble=pool.trouble)
+        checks = Checks(settings, client, directory, processes, now=clock.now, mail_trouble=pool.trouble)
         acting = Acting(store, directory, auditing, policy=policy, now=clock.now, due_changed=due.wake)
         export = Export(store, auditing, now=clock.now)
         own = OwnPlace(
@@ -231,7 +250,7 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
             streaming,
             console,
             Live(streaming, sessions),
-            Overview(console, stats),
+            Overview(console, stats, processes, now=clock.now),
             Surroundings(console, checks),
             Listing(console, store, export, Bookmarks(database), now=clock.now),
             BulkPages(console, bulk_api),
@@ -278,6 +297,7 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
     # Consuming begins once there are indexes: without them the first save would be slow and the first race open.
     process.spawn("bus", bus.run())
     process.on_stop("bus", bus.drain)
+    process.spawn("presence", presence.run())
     if works:
         process.spawn("outbox", relay.run())
         process.spawn("due loop", due.run())

@@ -74,9 +74,3 @@ class InvitationSettings(BaseServiceSettings):
         gt=timedelta(0),
         description="How long to wait after the first refused attempt, about; it doubles with each further one.",
     )
-    retention: timedelta | None = Field(
-        default=None,
-        ge=timedelta(days=31),
-        description="How long names and addresses are kept once an invitation has ended, and parked messages and audit"
-        " records at all, e.g. P1095D. For ever if not given.",
-    )

@@ -170,6 +170,10 @@ class Relay:
             except Retry as away:
                 self._behind.set()
                 log.debug("outbox.left_to_sweeper", cause=away.slug)
+            except Exception:
+                # A bug of ours: the sweeper tries it again, and what waits behind it here is not held up.
+                self._behind.set()
+                log.exception("outbox.failed")
             finally:
                 self._held[id] -= 1
                 if not self._held[id]:

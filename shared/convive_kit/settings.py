@@ -61,6 +61,12 @@ class BaseServiceSettings(BaseSettings):
         description="Where traces are sent (OTLP over HTTP), e.g. http://collector:4318; empty for no traces.",
     )
     trace_ratio: float = Field(default=1.0, ge=0, le=1, description="Which part of the traces is kept, 0 to 1.")
+    retention: timedelta | None = Field(
+        default=None,
+        ge=timedelta(days=31),
+        description="How long names and addresses are kept once an invitation has ended or a member was removed, and"
+        " parked messages and audit records at all, e.g. P1095D. For ever if not given.",
+    )
     shutdown_grace: timedelta = Field(
         default=timedelta(seconds=10),
         gt=timedelta(0),

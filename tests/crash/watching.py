@@ -44,6 +44,7 @@ LOOPS = frozenset(
         "Runner.run",
         "WaitingRoom.run",
         "Feed.run",
+        "Presence.run",
         "Feed._read",
         "DatabaseClock.run",
         "Bus.run",

@@ -205,6 +205,26 @@ async def test_a_refused_entry_stays_and_holds_up_no_other_document(
     assert await left(collection) == ["a.1"]
 
 
+async def test_an_error_nobody_foresaw_holds_up_nothing_behind_it_and_is_swept_later(
+    bus: FakeBus, commit: GroupCommit, collection: Collection
+) -> None:
+    relay = a_relay(bus, collection, commit, in_flight=1, now=NOW + timedelta(minutes=1))
+    publish = bus.publish
+
+    async def fail_once(**fields: Any) -> None:
+        bus.publish = publish
+        raise ValueError
+
+    bus.publish = fail_once
+    for id in ("a", "b"):
+        relay.announce(id, await saved(commit, an_entry(f"{id}.1"), id=id))
+    await relay.drain()
+    assert bus.published == ["b.1"]
+
+    await relay.sweep()
+    assert bus.published == ["b.1", "a.1"]
+
+
 async def test_the_oldest_is_swept_first(bus: FakeBus, commit: GroupCommit, collection: Collection) -> None:
     for number in range(5):
         await saved(commit, an_entry(f"{number}", NOW - timedelta(seconds=number)), id=f"{number}")

@@ -240,6 +240,20 @@ async def test_unfinished_dossiers_are_found_until_they_are_finished(store: AnyS
     assert await store.unfinished_dossiers(NOW + timedelta(seconds=1), limit=10) == []
 
 
+async def test_removed_members_are_found_until_they_are_erased(store: AnyStore) -> None:
+    member = await store.save(new_member(a_dossier()))
+    removed = member.remove(NOW)
+    assert removed
+    assert await store.removed_before(NOW + timedelta(seconds=1), limit=10) == []
+    member = await store.save(removed)
+    assert await store.removed_before(NOW, limit=10) == []
+    assert await store.removed_before(NOW + timedelta(seconds=1), limit=10) == [member]
+    erased = member.erase(NOW)
+    assert erased
+    await store.save(erased)
+    assert await store.removed_before(NOW + timedelta(seconds=1), limit=10) == []
+
+
 async def test_an_account_is_found_by_its_code(store: AnyStore) -> None:
     account = an_account()
     await store.save(Account.created(**account.model_dump(exclude={"version"})))

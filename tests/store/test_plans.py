@@ -37,6 +37,7 @@ from invitation.store.bulk import Bulk, Bulks
 from invitation.store.due import overdue
 from invitation.store.mongo import INVITATIONS, MongoStore
 from invitation.store.personal_data import Erasure, Erasures, People
+from invitation.store.processes import Processes, ProcessSeen
 from invitation.store.protocol import Filter
 from invitation.store.replays import Replay, Replays
 from invitation.store.runs import Run, Runs
@@ -151,6 +152,10 @@ EVERY_FILTER = [
     MANY_VALUES,
     replace(MANY_VALUES, states=list(State), channels=["email", "sms"]),
 ]
+A_PROCESS = ProcessSeen(
+    id="me", parts=["web", "worker"], version="1", started_at=NOW, seen_at=NOW, slots=96, busy=0, waiting=0,
+    providers={"email": True},
+)  # fmt: skip
 KEY = (NOW + timedelta(minutes=4), str(uuid4()))
 
 
@@ -169,6 +174,9 @@ async def a_busy_invitation_database(place: Place) -> Calls:
     await database[INVITATIONS].update_many({"member.id": str(UUID(int=101))}, {"$set": {"disarmed": True}})
     bulks, replays, erasures = Bulks(database, INVITATIONS), Replays(database), Erasures(database)
     people, bookmarks, sign_outs = People(database[INVITATIONS]), Bookmarks(database), SignOuts(database)
+    processes = Processes(database)
+    for number in range(100):
+        await processes.say(replace(A_PROCESS, id=f"{number}", seen_at=later(seconds=-number)))
     await bookmarks.save("ops", Bookmark("mine", "state=sent"))
     for number in range(100):
         at = later(minutes=number // 3)
@@ -242,6 +250,9 @@ async def a_busy_invitation_database(place: Place) -> Calls:
         "Bookmarks.of": [partial(bookmarks.of, "ops")],
         "Bookmarks.save": [partial(bookmarks.save, "ops", Bookmark("mine", "state=sent"))],
         "Bookmarks.remove": [partial(bookmarks.remove, "ops", "mine")],
+        "Processes.say": [partial(processes.say, A_PROCESS)],
+        "Processes.there": [partial(processes.there, NOW)],
+        "Processes.leave": [partial(processes.leave, "me")],
         "SignOuts.add": [partial(sign_outs.add, "session", later(days=1))],
         "SignOuts.has": [partial(sign_outs.has, "session")],
         "OpsTokens.create": [partial(tokens.create, "another", "reader", "ops", NOW)],
@@ -419,6 +430,7 @@ async def test_every_call_of_the_directory_reads_an_index_in_order(place: Place)
         ],
         "MongoStore.members_of": [partial(store.members_of, dossier.id, after=a, limit=20) for a in (None, page)],
         "MongoStore.every": [partial(store.every, model, after="", limit=20) for model in (Dossier, Member, Account)],
+        "MongoStore.removed_before": [partial(store.removed_before, later(days=1), limit=20)],
         "MongoStore.unfinished_dossiers": [partial(store.unfinished_dossiers, later(days=1), limit=20)],
         "MongoStore.session": [partial(store.session, session.id)],
         "MongoStore.add_session": [partial(store.add_session, session.model_copy(update={"id": "t"}))],

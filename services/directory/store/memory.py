@@ -113,6 +113,10 @@ class MemoryStore:
         )
         return sorted(found, key=lambda member: (member.created_at, member.id))[:limit]
 
+    async def removed_before(self, before: datetime, *, limit: int) -> list[Member]:
+        found = self._all(Member, lambda m: m.erased_at is None and m.removed_at is not None and m.removed_at < before)
+        return found[:limit]
+
     async def unfinished_dossiers(self, before: datetime, *, limit: int) -> list[Dossier]:
         found = self._all(Dossier, lambda d: d.unfinished_since is not None and d.unfinished_since < before)
         return found[:limit]

@@ -43,6 +43,11 @@ INDEXES: dict[str, list[IndexModel]] = {
             partialFilterExpression={"email_key": {"$exists": True}},
         ),
         IndexModel([("dossier_id", 1), ("removed_at", 1), ("created_at", 1), ("_id", 1)], name="list"),
+        IndexModel(
+            [("erased_at", 1), ("removed_at", 1)],
+            name="removed",
+            partialFilterExpression={"removed_at": {"$exists": True}},
+        ),
     ],
     "accounts": [
         OUTBOX_INDEX,
@@ -180,6 +185,10 @@ class MongoStore:
 
     async def every(self, model: type[Document], *, after: str, limit: int) -> list[Document]:
         return await self._find(model, {"_id": {"$gt": after}}, order=("_id",), limit=limit)
+
+    async def removed_before(self, before: datetime, *, limit: int) -> list[Member]:
+        query = {"erased_at": None, "removed_at": {"$lt": before}}
+        return await self._find(Member, query, order=("removed_at",), limit=limit)
 
     async def unfinished_dossiers(self, before: datetime, *, limit: int) -> list[Dossier]:
         return await self._find(

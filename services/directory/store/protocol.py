@@ -74,6 +74,10 @@ class Store(Protocol):
         """All documents of a kind, by id, beginning behind `after`."""
         ...
 
+    async def removed_before(self, before: datetime, *, limit: int) -> list[Member]:
+        """Members who were removed before that time and are not erased."""
+        ...
+
     async def unfinished_dossiers(self, before: datetime, *, limit: int) -> list[Dossier]:
         """Dossiers with members still to add or to remove since before that time."""
         ...

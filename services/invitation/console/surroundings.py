@@ -43,4 +43,4 @@ class Surroundings:
         looked = await self._checks.look()
         # What does not work comes first, then what should not stay so.
         found = sorted(looked.found, key=lambda one: (one.ok, one.what_to_do is None))
-        return self._frame.page(request, "surroundings.html", queues=looked.queues, found=found, names=NAMES)
+        return self._frame.page(request, "surroundings.html", looked=looked, found=found, names=NAMES)

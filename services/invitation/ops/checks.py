@@ -19,12 +19,14 @@ from pydantic import BaseModel, Field
 from convive_contracts import topology
 from convive_kit.bus_examined import examine
 from convive_kit.errors import ConviveError
+from convive_kit.http import Timestamp
 from convive_kit.mongo import Client, Database
 from convive_kit.routes import Route
 from invitation.directory import Directory, DirectoryAway
 from invitation.i18n import Phrase, phrase
 from invitation.settings import InvitationSettings
 from invitation.store.mongo import missing_indexes, write_of_a_majority
+from invitation.store.processes import Processes, ProcessSeen
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -60,10 +62,24 @@ class QueueView(BaseModel):
     readers: int = Field(description="Workers attached to it.")
 
 
+class ProcessView(BaseModel):
+    id: str
+    parts: list[str] = Field(description="web, worker or both.")
+    version: str
+    started_at: Timestamp
+    slots: int = Field(description="Messages it may send at the same time; 0 for one that sends none.")
+    busy: int = Field(description="Messages it is sending now.")
+    waiting: int = Field(description="Messages it has claimed that wait for a slot.")
+    providers: dict[str, bool] = Field(description="By channel, whether it finds that the provider takes messages.")
+
+
 class Checked(BaseModel):
     ok: bool = Field(description="Whether everything works.")
     checks: list[Check]
     queues: list[QueueView] = Field(description="Empty where the broker does not answer.")
+    processes: list[ProcessView] = Field(
+        description="Processes of this service heard of lately. Empty where the database does not answer."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +98,7 @@ class Findings:
 
     found: Sequence[Finding]
     queues: Sequence[QueueView]
+    processes: Sequence[ProcessSeen]
 
 
 class _Failed(Exception):
@@ -101,7 +118,9 @@ class Checks:
         settings: InvitationSettings,
         client: Client,
         directory: Directory,
+        processes: Processes,
         *,
+        now: Callable[[], datetime],
         mail_trouble: Callable[[], Awaitable[str | None]],
     ) -> None:
         """`mail_trouble` goes as far as a mail would, sends none, and returns what stood in the way."""
@@ -109,6 +128,8 @@ class Checks:
         self._client = client
         self._database: Database = client[settings.invitation_database]
         self._directory = directory
+        self._processes = processes
+        self._now = now
         self._mail_trouble = mail_trouble
 
     def routes(self) -> list[Route]:
@@ -129,20 +150,30 @@ class Checks:
             )
             for one in looked.found
         ]
-        return Checked(ok=all(check.ok for check in checks), checks=checks, queues=list(looked.queues))
+        return Checked(
+            ok=all(check.ok for check in checks),
+            checks=checks,
+            queues=list(looked.queues),
+            processes=[
+                ProcessView.model_validate({name: getattr(seen, name) for name in ProcessView.model_fields})
+                for seen in looked.processes
+            ],
+        )
 
     async def look(self) -> Findings:
         """Everything at once."""
         queues: list[QueueView] = []
+        processes: list[ProcessSeen] = []
         looked = await asyncio.gather(
             _timed("broker", partial(self._broker, queues), _BROKER),
-            _timed("database", self._writes, _DATABASE),
+            _timed("database", partial(self._writes, processes), _DATABASE),
             _timed("indexes", self._indexes, _DATABASE_FIRST),
             _timed("clock", self._clock, _DATABASE_FIRST),
             _timed("mail server", self._mail, _MAIL),
             _timed("directory", self._accepted, _DIRECTORY),
         )
-        return Findings([*settings_checks(self._settings), *(one for some in looked for one in some)], queues)
+        found = [*settings_checks(self._settings), *(one for some in looked for one in some)]
+        return Findings(found, queues, processes)
 
     async def _broker(self, queues: list[QueueView]) -> Sequence[Finding]:
         found = await examine(self._settings.amqp_url.get_secret_value())
@@ -168,7 +199,8 @@ class Checks:
                      phrase("Start a worker: %(commands)s", commands=", ".join(commands))),
         )  # fmt: skip
 
-    async def _writes(self) -> Sequence[Finding]:
+    async def _writes(self, processes: list[ProcessSeen]) -> Sequence[Finding]:
+        processes += await self._processes.there(self._now())
         await write_of_a_majority(self._database, datetime.now(UTC))
         return (_fine("database", phrase("A write was kept by a majority.")),)
 

@@ -34,6 +34,7 @@ from invitation.store.documents import (
     to_update,
 )
 from invitation.store.personal_data import ERASURES, PERSONAL_INDEXES
+from invitation.store.processes import PROCESS_INDEXES, PROCESSES
 from invitation.store.protocol import Filter, Names, Page, Row
 from invitation.store.replays import REPLAYS
 from invitation.store.runs import RUN_INDEXES
@@ -77,6 +78,7 @@ _INDEXES_BY_COLLECTION: Mapping[str, Sequence[IndexModel]] = {
     AUDIT: AUDIT_INDEXES,
     BOOKMARKS: BOOKMARK_INDEXES,
     SIGN_OUTS: SIGN_OUT_INDEXES,
+    PROCESSES: PROCESS_INDEXES,
 }
 
 

@@ -14,7 +14,7 @@ from deploy.local.addresses import free_port
 from deploy.local.broker import Broker
 from invitation.ops.checks import settings_checks
 from invitation.settings import InvitationSettings
-from tests.running import OwnStack, Stack
+from tests.running import OwnStack, Stack, until
 
 SETTINGS: dict[str, Any] = {
     "invitation_url": "https://convive.invalid",
@@ -40,6 +40,13 @@ def failing(found: dict[str, dict[str, Any]]) -> set[str]:
 async def test_all_is_well_and_each_check_says_so(stack: Stack) -> None:
     found = await checks(stack)
     assert failing(found) == set()
+
+    async def says_what_it_is_at() -> bool:
+        answer = (await stack.invitation.call("GET", "/v1/checks", token=stack.ops_token)).ok()
+        said = [(process["parts"], process["providers"]) for process in answer["processes"]]
+        return (["web", "worker"], {"email": True}) in said
+
+    await until(says_what_it_is_at)
     parts = {"broker", "topology", "consumers", "database", "indexes", "clock", "mail server", "directory"}
     assert parts < set(found)
     # The tests' addresses are of this machine alone, and its mail stays there.

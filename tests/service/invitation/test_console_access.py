@@ -80,7 +80,7 @@ def test_the_table_of_pages_is_complete() -> None:
         frame,
         Live(nothing, nothing),
         Listing(frame, nothing, Export(nothing, nothing, now=nothing), nothing, now=nothing),
-        Overview(frame, nothing),
+        Overview(frame, nothing, nothing, now=nothing),
         Administration(frame, nothing, nothing),
         Surroundings(frame, nothing),
         BulkPages(frame, nothing),

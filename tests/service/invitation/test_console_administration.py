@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 from uuid import uuid4
 
-from tests.running import OwnStack, Stack
+from convive_kit.version import installed_version
+from tests.running import OwnStack, Stack, until
 from tests.service.invitation.console import Operator, is_on_the_way_to_signing_in, operator, words
 
 
@@ -90,3 +92,21 @@ async def test_the_surroundings_show_queues_workers_and_what_does_not_work(own_s
     assert page.index("Directory ✗ does not work") < page.index("Database ✓ works"), "what does not work comes first"
     assert "Start the directory" in page
     assert "directory.events 0 0" in page
+    french = words(await reader.get("/ops/surroundings", **{"Accept-Language": "fr"}))
+    assert "Le courtier de messages répond." in french
+    assert "Démarrez l’annuaire" in french
+
+
+async def test_a_mail_server_that_counts_as_down_is_seen_on_the_overview(own_stack: OwnStack) -> None:
+    stack = await own_stack()
+    reader = await operator(stack, "reader")
+
+    async def says(what: str) -> Any:
+        overview, surroundings = words(await reader.get("/ops")), words(await reader.get("/ops/surroundings"))
+        return what in overview and what in surroundings and f"web, worker {installed_version()}" in surroundings
+
+    await until(lambda: says("by e-mail: ✓ takes messages"))
+    await stack.inbox_service.stop()
+    for _ in range(5):
+        await stack.new_member()
+    await until(lambda: says("by e-mail: ✗ counts as down"), within=30)

@@ -219,15 +219,39 @@ async def test_all_that_is_kept_of_a_person_is_shown_and_that_it_was_is_recorded
     assert (record["reason"], record["after"]) == (REASON, {"invitations": [member.invitation_id]})
 
 
+async def somebody_removed(stack: Stack) -> tuple[Somebody, Member]:
+    """Somebody who had come in, and whose only place was taken from them."""
+    who = Somebody()
+    cabinet = await stack.new_cabinet()
+    dossier = await stack.new_dossier(cabinet)
+    member = await stack.add_member(cabinet, dossier, who.email, **who.names)
+    await stack.come_in(member)
+    await stack.until_state(member, "active")
+    path = f"/v1/dossiers/{dossier.id}/members/{member.id}"
+    (await stack.directory.call("DELETE", path, token=cabinet.key)).ok(204)
+
+    async def heard_of_the_removal() -> bool:
+        return (await stack.detail(member))["history"][-1]["trigger"] == "revoked"
+
+    await until(heard_of_the_removal)
+    return who, member
+
+
 async def test_what_ended_long_ago_is_forgotten_where_the_settings_say_so(own_stack: OwnStack) -> None:
-    stack = await own_stack(invitation_settings={"CONVIVE_RETENTION": "P31D"})
+    setting = {"CONVIVE_RETENTION": "P31D"}
+    stack = await own_stack(invitation_settings=setting, directory_settings=setting)
     old, recent, alive = Somebody(), Somebody(), Somebody()
+    removed, removed_since = await somebody_removed(stack), await somebody_removed(stack)
     members = [(await stack.invite(who.email, **who.names))[0] for who in (old, recent, alive)]
     for member in members:
         await stack.until_state(member, "sent")
     for member in members[:2]:
         (await stack.operate(member, "revoke", reason="a reason")).ok(202)
     ages = {members[0].invitation_id: 40, members[1].invitation_id: 20, members[2].invitation_id: 40}
+    ages |= {removed[1].invitation_id: 40}
+    async with stack.documents("directory") as database:
+        long_ago = {"$set": {"removed_at": datetime.now(UTC) - timedelta(days=40)}}
+        await database["members"].update_one({"_id": removed[1].id}, long_ago)
     async with stack.documents() as database:
         for id, days in ages.items():
             then = datetime.now(UTC) - timedelta(days=days)
@@ -237,10 +261,17 @@ async def test_what_ended_long_ago_is_forgotten_where_the_settings_say_so(own_st
             {"$set": {"at": datetime.now(UTC) - timedelta(days=40)}},
         )
 
-    await stack.invitation_service.stop()
-    await stack.invitation_service.start()
+    for service in (stack.invitation_service, stack.directory_service):
+        await service.stop()
+        await service.start()
 
-    await nowhere(stack, old.words)
+    await nowhere(stack, (*old.words, *removed[0].words))
+    assert await places(stack, removed_since[0].words) == {
+        "invitation.invitations",
+        "directory.members",
+        "directory.accounts",
+        "directory.sessions",
+    }
     detail = await stack.detail(members[0])
     assert (detail["state"], detail["history"][-1]["trigger"]) == ("revoked", "forgotten")
     for who in (recent, alive):

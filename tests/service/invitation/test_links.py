@@ -216,7 +216,7 @@ async def test_forged_tokens_are_alike_and_cost_no_database_command(stack: Stack
     assert control, "the profiler saw nothing even of a genuine link"
 
 
-GO_ON_BY_THEMSELVES = {"replays", "bulk", "erasures", "parked", "audit"}
+GO_ON_BY_THEMSELVES = {"replays", "bulk", "erasures", "parked", "audit", "processes"}
 """Collections that loops look into every second or so, whether or not anybody asks. No link is kept there."""
 
 
