@@ -226,6 +226,7 @@ class MongoStore:
                 if edge is not None:
                     # The next is read while this one is carried out; more is never held.
                     reading = asyncio.create_task(self._piece(walk, edge))
+                    await asyncio.sleep(0)  # it has to be on its way before whoever takes this one is busy with it
                 if rows:
                     yield rows
                 if edge is None:
@@ -236,11 +237,16 @@ class MongoStore:
     async def _piece(self, walk: Walk, after: Key | None) -> tuple[Sequence[Row], Key | None]:
         """Rows behind `after`, and where to go on. By key, not by a cursor that would have to live as long as the
         reader takes."""
-        edge = await self._edge(walk, after, ROWS)
+        edge = await self._edge(walk, after, ROWS) if walk.rest else None
         wanted = {**walk.between(after, edge), **walk.rest}
         found = self._invitations.find(wanted, FLAT, hint=walk.index).sort(walk.order)
+        # In one answer: what comes in several would wait for whoever is busy with the rows before.
+        found = found.limit(0 if walk.rest else ROWS).batch_size(ROWS)
         async with database_call():
-            return [{**_NO_VALUES, **document} for document in await found.to_list(None)], edge
+            rows = [{**_NO_VALUES, **row} for row in await found.to_list(None)]
+        if not walk.rest and len(rows) == ROWS:
+            edge = (datetime.fromisoformat(rows[-1]["created_at"]), rows[-1]["id"])
+        return rows, edge
 
     async def _edge(self, walk: Walk, after: Key | None, looked_at: int) -> Key | None:
         """The last one to look at in one go, or None when all that is left can be."""
