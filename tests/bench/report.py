@@ -92,19 +92,21 @@ def operations_chapter(results: Sequence[operations.Result]) -> Lines:
     few, many = held[0].stored, held[-1].stored
     looked = {(one.stored, one.what): one for one in results if isinstance(one, operations.Looked)}
     lines = [
-        f"| question | p50, {few:,} stored | p50, {many:,} stored | ratio | bar | p99, {many:,} stored | bar | |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        f"| question | rows | p50, {few:,} stored | p50, {many:,} stored | ratio | bar | p99 of the latter | bar | |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     rows: list[tuple[bool, str]] = []
     for what in dict.fromkeys(what for _, what in looked):
         one, other = looked[few, what], looked[many, what]
         ratio, p99 = min(other.p50) / min(one.p50), median(other.p99)
         is_list = what != operations.OVERVIEW
-        met = (ratio <= 1.5 or not is_list) and min(other.p99) < 50
-        short = f", short: {other.items} items" if is_list and other.goes_on and other.items < 50 else ""
+        compared = is_list and one.items == other.items
+        met = (ratio <= 1.5 or not compared) and min(other.p99) < 50
+        shown = f"{one.items} → {other.items}{', short' if other.goes_on and other.items < 50 else ''}"
         line = (
-            f"| {what}{short} | {min(one.p50):.1f} ms | {median(other.p50):.1f} ({min(other.p50):.1f}) ms | {ratio:.2f}"
-            f" | {'≤ 1.5' if is_list else ''} | {p99:.1f} ({min(other.p99):.1f}) ms | < 50 ms | {_verdict(met)} |"
+            f"| {what} | {shown if is_list else ''} | {min(one.p50):.1f} ms"
+            f" | {median(other.p50):.1f} ({min(other.p50):.1f}) ms | {ratio:.2f} | {'≤ 1.5' if compared else ''}"
+            f" | {p99:.1f} ({min(other.p99):.1f}) ms | < 50 ms | {_verdict(met)} |"
         )
         rows.append((met, line))
     lines += [row for _, row in sorted(rows, key=lambda row: row[0])]
@@ -161,9 +163,11 @@ shown apart, also makes queues and indexes.""",
     "operations": """\
 The service's web part alone, over HTTP, one request after another on one connection; first pages of 50. Each question
 is asked 60 times a round: of several rounds the median, in parentheses the best, by which bars are judged: another
-tenant of the machine makes a round slower and never faster. A page is short where a rare combination would scan too
-far. The overview is counted in the background and says of when it is. Memory is resident memory (VmRSS) of the
-service. Indexes are made after the documents, so they are denser than those that grew.""",
+tenant of the machine makes a round slower and never faster. Where the small database has fewer rows to show than the
+large one, the ratio compares unequal pages, and no bar is set for it. A page is short where a rare combination would
+scan too far: it ends after 20 ms and says where it goes on. The overview is counted in the background and says of when
+it is. Memory is resident memory (VmRSS) of the service. Indexes are made after the documents, so they are denser than
+those that grew.""",
 }
 
 
