@@ -166,6 +166,10 @@ async def test_everything_is_counted_once(crowded: Made) -> None:
     counted = await statistics.count(crowded.database, NOW + timedelta(minutes=30))
 
     assert counted.by_state == {state.value: 110 for state in State}
+    assert {channel: sum(numbers.values()) for channel, numbers in counted.by_channel.items()} == {
+        channel: len(await all_pages(crowded.store, Filter(channels=[channel]), limit=200, newest_first=True))
+        for channel in ("email", "sms", "none")
+    }
     assert sum(counted.reasons.values()) == 660
     assert counted.per_day[-1] == (NOW.replace(hour=0, minute=0), counted.by_state)
     assert counted.created_last_hour == 990

@@ -76,6 +76,11 @@ def stats(context: typer.Context, as_json: Json = False) -> None:
             "counted": found["as_of"],
         }
     )
+    outcomes = ("waiting", "accepted", "failed")
+    by_channel = found["delivery"]["by_channel"].items()
+    here.output.table(
+        ["sent by", *outcomes], [(channel, *map(numbers.get, outcomes)) for channel, numbers in by_channel]
+    )
     if found["reasons"]:
         here.output.table(["why it ended", "invitations"], found["reasons"].items())
 

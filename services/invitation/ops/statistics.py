@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import date, datetime
 
 from aiohttp import web
@@ -14,7 +14,7 @@ from convive_kit.errors import Retry
 from convive_kit.http import Timestamp
 from convive_kit.logs import get_logger
 from convive_kit.routes import Route
-from invitation.lifecycle.invitation import Invitation
+from invitation.lifecycle.invitation import Channel, Invitation
 from invitation.lifecycle.states import WAY_IN, State
 from invitation.store.protocol import Filter, Store
 from invitation.store.statistics import Statistics
@@ -22,6 +22,7 @@ from invitation.store.statistics import Statistics
 log = get_logger(__name__)
 
 _FRESH = 2.0
+_SENT_BY: Sequence[Channel] = ("email", "sms")
 _SHARE = 50
 """Counting may take a fiftieth of the time: what takes long to count is counted more seldom."""
 
@@ -37,10 +38,14 @@ class Day(BaseModel):
     by_state: dict[State, int] = Field(description="How those created on that day stand now.")
 
 
-class Delivery(BaseModel):
-    waiting: int
+class Outcomes(BaseModel):
+    waiting: int = Field(description="To be sent.")
     accepted: int = Field(description="Taken by the provider, and not over since.")
     failed: int
+
+
+class Delivery(Outcomes):
+    by_channel: dict[Channel, Outcomes]
 
 
 class StatsView(BaseModel):
@@ -91,11 +96,7 @@ class Stats:
                 for day, numbers in statistics.per_day
             ],
             oldest_pending=OldestPending(id=oldest.id, created_at=oldest.created_at) if oldest else None,
-            delivery=Delivery(
-                waiting=by_state[State.PENDING],
-                accepted=sum(by_state[s] for s in WAY_IN[1:]),
-                failed=by_state[State.FAILED],
-            ),
+            delivery=_delivery(statistics),
             reasons=statistics.reasons,
         )
 
@@ -126,6 +127,19 @@ class Stats:
         took = time.monotonic() - began
         self._fresh_until = time.monotonic() + max(_FRESH, took * _SHARE)
         return self._last
+
+
+def _delivery(counted: Statistics) -> Delivery:
+    by_channel: dict[Channel, Outcomes] = {}
+    for channel in _SENT_BY:
+        numbers = counted.by_channel.get(channel, {})
+        by_channel[channel] = Outcomes(
+            waiting=numbers.get(State.PENDING, 0),
+            accepted=sum(numbers.get(state, 0) for state in WAY_IN[1:]),
+            failed=numbers.get(State.FAILED, 0),
+        )
+    totals = {name: sum(getattr(one, name) for one in by_channel.values()) for name in Outcomes.model_fields}
+    return Delivery(**totals, by_channel=by_channel)
 
 
 def _say_if_failed(counting: asyncio.Task[Statistics]) -> None:

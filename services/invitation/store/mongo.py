@@ -245,7 +245,7 @@ class MongoStore:
         async with database_call():
             rows = [{**_NO_VALUES, **row} for row in await found.to_list(None)]
         if not walk.rest and len(rows) == ROWS:
-            edge = (datetime.fromisoformat(rows[-1]["created_at"]), rows[-1]["id"])
+            edge = (datetime.fromisoformat(str(rows[-1]["created_at"])), str(rows[-1]["id"]))
         return rows, edge
 
     async def _edge(self, walk: Walk, after: Key | None, looked_at: int) -> Key | None:

@@ -17,10 +17,12 @@ _MOST_REASONS = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statistics:
-    """`per_day`: for each of the last 30 days (UTC), oldest first, how those created on it stand now."""
+    """`by_channel`: of each channel how many stand where; `per_day`: for each of the last 30 days (UTC), oldest first,
+    how those created on it stand now."""
 
     as_of: datetime
     by_state: dict[str, int]
+    by_channel: dict[str, dict[str, int]]
     per_day: list[tuple[datetime, dict[str, int]]]
     reasons: dict[str, int]
     created_last_hour: int
@@ -39,7 +41,7 @@ async def count(database: Database, now: datetime) -> Statistics:
             invitations,
             [
                 {"$match": {"announced": True}},
-                {"$group": {"_id": {"state": "$state", "day": day}, "number": {"$sum": 1}}},
+                {"$group": {"_id": {"state": "$state", "day": day, "channel": "$channel"}, "number": {"$sum": 1}}},
             ],
             hint=index_name("state"),
         )
@@ -59,8 +61,11 @@ async def count(database: Database, now: datetime) -> Statistics:
     return Statistics(
         as_of=now,
         by_state=_by_state(cohorts),
+        by_channel={
+            channel: _by_state(cohorts, channel=channel) for channel in {cohort["_id"]["channel"] for cohort in cohorts}
+        },
         per_day=[
-            (first + timedelta(days=number), _by_state(cohorts, first + timedelta(days=number)))
+            (first + timedelta(days=number), _by_state(cohorts, day=first + timedelta(days=number)))
             for number in range(DAYS)
         ],
         reasons={found["_id"]: found["number"] for found in reasons},
@@ -68,10 +73,11 @@ async def count(database: Database, now: datetime) -> Statistics:
     )
 
 
-def _by_state(cohorts: list[Document], day: datetime | None = None) -> dict[str, int]:
+def _by_state(cohorts: list[Document], **alike: object) -> dict[str, int]:
+    """How many stand where, of the cohorts of that `day` or `channel`."""
     numbers: dict[str, int] = {}
     for cohort in cohorts:
         group: dict[str, Any] = cohort["_id"]
-        if day is None or group["day"] == day:
+        if alike.items() <= group.items():
             numbers[group["state"]] = numbers.get(group["state"], 0) + cohort["number"]
     return numbers

@@ -35,10 +35,15 @@ LISTED_BY = (
 """What an index leads to, that with the fewest to look at first."""
 
 
-def _index(*fields: str) -> IndexModel:
+def _index(*fields: str, counted_with: Sequence[str] = ()) -> IndexModel:
     # What was never announced is in no list. The field stands in the index too, or counting would read documents.
     fields = ("announced", *fields)
-    keys = [*((name, ASCENDING) for name in fields), ("created_at", DESCENDING), ("_id", DESCENDING)]
+    keys = [
+        *((name, ASCENDING) for name in fields),
+        ("created_at", DESCENDING),
+        ("_id", DESCENDING),
+        *((name, ASCENDING) for name in counted_with),
+    ]
     return IndexModel(keys, name=index_name(*fields[1:]), partialFilterExpression={"announced": True})
 
 
@@ -46,7 +51,8 @@ def index_name(*fields: str) -> str:
     return "_".join(("listed", *fields)).replace(".", "_")
 
 
-LIST_INDEXES = (_index(), *(_index(field) for field in LISTED_BY))
+_COUNTED_WITH = {"state": ("channel",)}
+LIST_INDEXES = (_index(), *(_index(field, counted_with=_COUNTED_WITH.get(field, ())) for field in LISTED_BY))
 
 
 @dataclass(frozen=True, slots=True)

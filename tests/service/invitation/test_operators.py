@@ -155,7 +155,10 @@ async def test_the_whole_is_seen_at_a_glance(stack: Stack) -> None:
     await until(counted_again)
     now = await stats()
     assert now["total"] == sum(now["by_state"].values())
-    assert now["delivery"]["accepted"] == sum(now["by_state"][s] for s in ("sent", "opened", "password_set", "active"))
+    by_channel = now["delivery"]["by_channel"]
+    for outcome in ("waiting", "accepted", "failed"):
+        assert now["delivery"][outcome] == sum(one[outcome] for one in by_channel.values())
+    assert by_channel.keys() == {"email", "sms"}
     assert now["reasons"]["requested"] >= 1
     assert now["created_last_hour"] >= 1
     assert len(now["per_day"]) == 30
