@@ -58,6 +58,8 @@ Id = Annotated[str, Field(max_length=64), AfterValidator(_a_uuid)]
 Short = Annotated[str, Field(max_length=200), AfterValidator(_free_of_controls)]
 Phone = Annotated[str, Field(max_length=32, pattern=r"^\+[1-9][0-9]{6,14}$")]
 """E.164: a plus sign, the country code, the number, no spaces."""
+TimeOfDay = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+"""`08:00`: hours and minutes, 24 hours a day."""
 
 
 class _Data(BaseModel):
@@ -138,12 +140,28 @@ class AccountSignedIn(_Data):
     invitation_ids: Annotated[list[Id], Field(max_length=1000)] = []
 
 
+class Policies(_Data):
+    """What a firm has chosen of when its people are written to; None is Convive's own choice. Times of day are those
+    of the person invited, as `08:00`; days are those after a link was sent."""
+
+    link_days: Annotated[int, Field(ge=1, le=90)] | None = None
+    reminder_days: Annotated[tuple[Annotated[int, Field(ge=1, le=89)], ...], Field(max_length=5)] | None = None
+    quiet_from: TimeOfDay | None = None
+    quiet_until: TimeOfDay | None = None
+    sms_after_bounce: bool = False
+
+
 class CabinetState(_Data):
-    """Data of `cabinet.updated`: the full public state."""
+    """Data of `cabinet.updated`: the full public state. `colour` is `#rrggbb`, `reply_to` where answers to its mails
+    go, `sms_sender` (at most 11 letters, digits and spaces) whom its texts come from."""
 
     id: Id
     name: Name
     phone: Short | None = None
+    colour: Annotated[str, Field(pattern=r"^#[0-9a-f]{6}$")] | None = None
+    reply_to: Address | None = None
+    sms_sender: Annotated[str, Field(pattern=r"^[A-Za-z0-9 ]{1,11}$")] | None = None
+    policies: Policies = Policies()
 
 
 class DossierState(_Data):

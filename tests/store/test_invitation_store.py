@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from convive_contracts.events import CabinetState, DossierState
+from convive_contracts.events import CabinetState, DossierState, Policies
 from convive_kit.group_commit import DuplicateKey, VersionConflict
 from convive_kit.mongo import close_client, open_client
 from invitation.lifecycle.invitation import Change, Invitation, Invitee, Lease, Step, Told
@@ -333,6 +333,18 @@ async def test_only_newer_names_are_learned(made: Made, order: tuple[int, int]) 
     names = await made.store.names(who)
 
     assert (names.cabinet, names.cabinet_phone, names.dossier) == ("C2", "02", "D2")
+
+
+async def test_how_a_firm_shows_itself_and_when_it_writes_is_learned_with_its_name(made: Made) -> None:
+    who = an_invitee()
+    chosen = Policies(reminder_days=(3, 7), quiet_from="21:00", sms_after_bounce=True)
+    face = {"colour": "#123abc", "reply_to": "contact@example.com", "sms_sender": "LEGER"}
+    await made.store.learn_cabinet(CabinetState(id=who.cabinet_id, name="C", policies=chosen, **face), 1)
+
+    names = await made.store.names(who)
+
+    assert {"colour": names.colour, "reply_to": names.reply_to, "sms_sender": names.sms_sender} == face
+    assert names.policies == chosen
 
 
 async def test_names_learned_at_once_end_with_the_newest(made: Made) -> None:

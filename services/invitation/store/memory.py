@@ -28,7 +28,7 @@ class MemoryStore:
         self._announce = announce
         self._invitations: dict[str, Invitation] = {}
         self._histories: dict[str, list[Step]] = {}
-        self._names: dict[str, tuple[int, str, str | None]] = {}
+        self._names: dict[str, dict[str, Any]] = {}
 
     async def load(self, id: str) -> Invitation | None:
         await asyncio.sleep(0)
@@ -59,22 +59,22 @@ class MemoryStore:
         return [copy(i) for i in sorted(due, key=lambda i: i.due_at or now)[:limit]]
 
     async def learn_cabinet(self, state: CabinetState, order: int) -> bool:
-        return self._learn(f"cabinet:{state.id}", order, state.name, state.phone)
+        return self._learn(f"cabinet:{state.id}", order, state.model_dump(exclude={"id"}))
 
     async def learn_dossier(self, state: DossierState, order: int) -> bool:
-        return self._learn(f"dossier:{state.id}", order, state.name, None)
+        return self._learn(f"dossier:{state.id}", order, {"name": state.name})
 
-    def _learn(self, id: str, order: int, name: str, phone: str | None) -> bool:
-        newer = id not in self._names or self._names[id][0] < order
+    def _learn(self, id: str, order: int, fields: dict[str, Any]) -> bool:
+        newer = id not in self._names or self._names[id]["order"] < order
         if newer:
-            self._names[id] = (order, name, phone)
+            self._names[id] = {**fields, "order": order}
         return newer
 
     async def names(self, invitee: Invitee) -> Names:
-        said = (0, invitee.cabinet_name, invitee.cabinet_phone)
-        _, cabinet, phone = self._names.get(f"cabinet:{invitee.cabinet_id}", said)
-        _, dossier, _ = self._names.get(f"dossier:{invitee.dossier_id}", (0, invitee.dossier_name, None))
-        return Names(cabinet, phone, dossier)
+        cabinet, dossier = (
+            self._names.get(id) for id in (f"cabinet:{invitee.cabinet_id}", f"dossier:{invitee.dossier_id}")
+        )
+        return Names.known(invitee, cabinet, dossier)
 
     async def find(
         self, which: Filter, *, limit: int, after: tuple[datetime, str] | None = None, newest_first: bool = True

@@ -158,7 +158,7 @@ class MongoStore:
             return [from_document(document) async for document in found]
 
     async def learn_cabinet(self, state: CabinetState, order: int) -> bool:
-        return await self._learn(f"cabinet:{state.id}", order, {"name": state.name, "phone": state.phone})
+        return await self._learn(f"cabinet:{state.id}", order, state.model_dump(exclude={"id"}))
 
     async def learn_dossier(self, state: DossierState, order: int) -> bool:
         return await self._learn(f"dossier:{state.id}", order, {"name": state.name})
@@ -192,11 +192,7 @@ class MongoStore:
         asked_dossier = self._ask_name(f"dossier:{invitee.dossier_id}")
         cabinet = await _answer(asked_cabinet)
         dossier = await _answer(asked_dossier)
-        return Names(
-            cabinet=cabinet["name"] if cabinet else invitee.cabinet_name,
-            cabinet_phone=cabinet["phone"] if cabinet else invitee.cabinet_phone,
-            dossier=dossier["name"] if dossier else invitee.dossier_name,
-        )
+        return Names.known(invitee, cabinet, dossier)
 
     async def find(
         self, which: Filter, *, limit: int, after: tuple[datetime, str] | None = None, newest_first: bool = True

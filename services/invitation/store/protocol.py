@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from convive_contracts.events import CabinetState, DossierState
+from convive_contracts.events import CabinetState, DossierState, Policies
 from convive_kit.errors import Retry
 from convive_kit.group_commit import DuplicateKey, VersionConflict
 from invitation.lifecycle.invitation import Change, Invitation, Invitee, Step
@@ -58,11 +58,29 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What the firm and the client file are called at present."""
+    """What the firm and the client file are called at present, and how the firm shows itself."""
 
     cabinet: str
     cabinet_phone: str | None
     dossier: str
+    colour: str | None = None
+    reply_to: str | None = None
+    sms_sender: str | None = None
+    policies: Policies = field(default_factory=Policies)
+
+    @classmethod
+    def known(cls, invitee: Invitee, cabinet: Mapping[str, Any] | None, dossier: Mapping[str, Any] | None) -> Names:
+        """From what was learned last, where anything was; else from what was said of the person."""
+        firm: Mapping[str, Any] = cabinet or {"name": invitee.cabinet_name, "phone": invitee.cabinet_phone}
+        return cls(
+            cabinet=firm["name"],
+            cabinet_phone=firm["phone"],
+            dossier=dossier["name"] if dossier else invitee.dossier_name,
+            colour=firm.get("colour"),
+            reply_to=firm.get("reply_to"),
+            sms_sender=firm.get("sms_sender"),
+            policies=Policies.model_validate(firm.get("policies") or {}),
+        )
 
 
 class Store(Protocol):
