@@ -19,7 +19,14 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import BulkWriteError, ConnectionFailure, ExecutionTimeout, PyMongoError, WTimeoutError
+from pymongo.errors import (
+    BulkWriteError,
+    ConnectionFailure,
+    ExecutionTimeout,
+    OperationFailure,
+    PyMongoError,
+    WTimeoutError,
+)
 from pymongo.read_concern import ReadConcern
 
 from convive_kit.errors import Retry
@@ -71,11 +78,19 @@ async def close_client(client: Client) -> None:
         await closing
 
 
+_SERVER_GONE = frozenset((6, 7, 43, 89, 91, 133, 134, 175, 189, 237, 262, 9001, 10107, 11600, 11602, 13435, 13436))
+"""What a server says that was restarted, steps down or stops in the middle of a call: the retryable codes of the
+drivers' specification (retryable reads), and those of a cursor that went with it (CursorNotFound, CursorKilled,
+QueryPlanKilled)."""
+
+
 def is_outage(error: BaseException) -> bool:
     """Whether a failed call says nothing about the data: it may or may not have been carried out."""
     if isinstance(error, BulkWriteError):
         return False
     if isinstance(error, (TimeoutError, ConnectionFailure, ExecutionTimeout, WTimeoutError)):
+        return True
+    if isinstance(error, OperationFailure) and error.code in _SERVER_GONE:
         return True
     return isinstance(error, PyMongoError) and error.has_error_label("RetryableWriteError")
 

@@ -10,7 +10,7 @@ from bson import ObjectId
 
 from convive_kit.errors import Conflict, Reject
 from convive_kit.group_commit import RING, DuplicateKey, GroupCommit, GroupRead, VersionConflict, WriteRefused
-from convive_kit.mongo import Collection
+from convive_kit.mongo import Collection, DatabaseAway, database_call
 
 pytestmark = pytest.mark.database
 
@@ -369,3 +369,16 @@ async def test_a_failing_read_fails_its_own_callers_and_not_the_next(collection:
         with pytest.raises(Exception, match="object"):
             await reads.load(object())
         assert await reads.load("a") is not None
+
+
+async def test_a_cursor_that_went_with_its_server_is_an_outage_and_no_fault_of_what_was_read(
+    collection: Collection,
+) -> None:
+    await collection.insert_many([{"_id": str(number)} for number in range(10)])
+    cursor = collection.find({}, batch_size=2)
+    assert await cursor.__anext__() is not None
+    await collection.database.command("killCursors", collection.name, cursors=[cursor.cursor_id])
+
+    with pytest.raises(DatabaseAway):
+        async with database_call():
+            await cursor.to_list(None)
