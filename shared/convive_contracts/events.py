@@ -126,18 +126,22 @@ class UserRemoved(_Data):
 
 
 class AccountRedeemed(_Data):
-    """Data of `account.redeemed`: a link was used up. `credential` says whether the account's password is new."""
+    """Data of `account.redeemed`: a link was used up, which `link_sequence` numbers. `credential` says whether the
+    account's password is new."""
 
     account_id: Id
     invitation_id: Id
     credential: Literal["new", "existing"]
+    link_sequence: int | None = None
 
 
 class AccountSignedIn(_Data):
-    """Data of `account.signed_in`; `invitation_ids` are those redeemed and not yet active."""
+    """Data of `account.signed_in`; `invitation_ids` are those redeemed and not yet active, `link_sequences` number the
+    links by which they were."""
 
     account_id: Id
     invitation_ids: Annotated[list[Id], Field(max_length=1000)] = []
+    link_sequences: Annotated[dict[Id, int], Field(max_length=1000)] = {}
 
 
 class Policies(_Data):

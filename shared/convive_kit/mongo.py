@@ -7,6 +7,7 @@ async client and used only where they are alike: no `aggregate`, no sessions.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -115,11 +116,23 @@ async def ping(client: Client) -> None:
         raise DatabaseAway
 
 
+_QUICK = 0.02
+"""Seconds for an answer that is good enough not to ask again."""
+_MOST_SAMPLES = 4
+_DRIFT = 0.0005
+"""Seconds by which two clocks may go apart in a second: five times what hardware is built to."""
+_RESOLUTION = 0.001
+
+
 class DatabaseClock:
     """The time as the database sees it, so that leases taken by different machines compare.
 
     The offset is measured by `hello` every `every` seconds; between measurements the monotonic clock carries on, so a
     process that was stopped for a while knows it when it goes on. Milliseconds, as the database keeps them.
+
+    The answer to a measurement was read at some moment between asking and hearing, so it may be wrong by half of that
+    time. A worse measurement does not replace a better one, unless the two contradict each other (the principle of
+    RFC 5905, 10: the sample with the smallest delay counts).
     """
 
     def __init__(self, client: Client, *, every: float = 10.0, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -130,6 +143,7 @@ class DatabaseClock:
         self._database_time = datetime.now(UTC)
         self._told = datetime.min.replace(tzinfo=UTC)
         self._measured = False
+        self._wrong_by = math.inf
 
     def now(self) -> datetime:
         """The present, aware, in UTC."""
@@ -139,16 +153,26 @@ class DatabaseClock:
         return self._told
 
     async def measure(self) -> None:
-        """Ask the database for its time; raises `DatabaseAway`."""
-        before = self._monotonic()
-        async with database_call(3.0):
-            hello: Mapping[str, Any] = await self._client.admin.command("hello")
-        after = self._monotonic()
+        """Ask the database for its time, a few times while it is slow to answer; raises `DatabaseAway`."""
+        for _ in range(_MOST_SAMPLES):
+            before = self._monotonic()
+            async with database_call(3.0):
+                hello: Mapping[str, Any] = await self._client.admin.command("hello")
+            after = self._monotonic()
+            self._sample((before + after) / 2, (after - before) / 2, hello["localTime"].replace(tzinfo=UTC))
+            if after - before <= _QUICK:
+                return
+
+    def _sample(self, at: float, wrong_by: float, database_time: datetime) -> None:
+        drifted = self._wrong_by + abs(at - self._at) * _DRIFT
+        expected = self._database_time + timedelta(seconds=at - self._at)
+        contradicts = abs((database_time - expected).total_seconds()) > drifted + wrong_by + _RESOLUTION
+        if self._measured and wrong_by > drifted and not contradicts:
+            return
         if not self._measured:  # what was told until now was only this machine's opinion
             self._measured = True
             self._told = datetime.min.replace(tzinfo=UTC)
-        self._at = (before + after) / 2
-        self._database_time = cast("datetime", hello["localTime"]).replace(tzinfo=UTC)
+        self._at, self._wrong_by, self._database_time = at, wrong_by, database_time
 
     async def run(self) -> None:
         """Keep measuring until cancelled; an outage is waited out."""

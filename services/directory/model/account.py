@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from enum import Enum, auto
 
@@ -135,8 +136,7 @@ class Account(Stored):
             # A link that came by e-mail proves that the address is the person's own.
             fields["verified"] = self.verified or claim.channel == "email"
             fields["redemptions"] = {**self.redemptions, claim.invitation_id: _redemption(claim, credential, now)}
-            data = {"account_id": self.account_id, "invitation_id": claim.invitation_id, "credential": credential}
-            announcements.append(Announcement("account.redeemed", self.account_id, data))
+            announcements.append(self._redeemed(claim.invitation_id, credential, claim.link_sequence))
             if new_hash is not None and self.version:
                 credential_version += 1
             if new_hash is not None:
@@ -174,23 +174,27 @@ class Account(Stored):
         """What this account has accepted told again, so that nobody who is in is invited once more."""
         if not self.redemptions:
             return None
-        redeemed = [
-            Announcement(
-                "account.redeemed",
-                self.account_id,
-                {"account_id": self.account_id, "invitation_id": id, "credential": redemption.credential},
-            )
-            for id, redemption in self.redemptions.items()
-        ]
-        active = [id for id, redemption in self.redemptions.items() if redemption.active]
-        signed_in = {"account_id": self.account_id, "invitation_ids": active}
-        return self.changed(*redeemed, Announcement("account.signed_in", self.account_id, signed_in))
+        redeemed = [self._redeemed(id, one.credential, one.link_sequence) for id, one in self.redemptions.items()]
+        return self.changed(*redeemed, self._told_of_sign_in(lambda redemption: redemption.active))
 
     def _signed_in(self, **fields: object) -> Change[Account]:
-        waiting = [id for id, redemption in self.redemptions.items() if not redemption.active]
         active = {id: redemption.model_copy(update={"active": True}) for id, redemption in self.redemptions.items()}
-        data = {"account_id": self.account_id, "invitation_ids": waiting}
-        return self.changed(Announcement("account.signed_in", self.account_id, data), redemptions=active, **fields)
+        told = self._told_of_sign_in(lambda redemption: not redemption.active)
+        return self.changed(told, redemptions=active, **fields)
+
+    def _redeemed(self, invitation_id: str, credential: str, link_sequence: int) -> Announcement:
+        data = {
+            "account_id": self.account_id,
+            "invitation_id": invitation_id,
+            "credential": credential,
+            "link_sequence": link_sequence,
+        }
+        return Announcement("account.redeemed", self.account_id, data)
+
+    def _told_of_sign_in(self, concerns: Callable[[Redemption], bool]) -> Announcement:
+        links = {id: redemption.link_sequence for id, redemption in self.redemptions.items() if concerns(redemption)}
+        data = {"account_id": self.account_id, "invitation_ids": list(links), "link_sequences": links}
+        return Announcement("account.signed_in", self.account_id, data)
 
 
 def proof_needed(account: Account | None, claim: Claim) -> Proof:

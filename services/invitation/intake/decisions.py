@@ -99,7 +99,7 @@ def _account_redeemed(event: Event, cause: Cause, _: Policy) -> list[Decision]:
     data = cast("AccountRedeemed", event.data)
 
     def decide(invitation: Invitation) -> Change | None:
-        if invitation.of_an_earlier_life(event.time):
+        if invitation.of_an_earlier_life(event.time, data.link_sequence):
             return None
         # Whoever accepts with an account that exists proves at that moment that they can sign in: the directory will
         # not tell of a sign-in besides.
@@ -114,7 +114,8 @@ def _account_signed_in(event: Event, cause: Cause, _: Policy) -> list[Decision]:
     data = cast("AccountSignedIn", event.data)
 
     def decide(invitation: Invitation) -> Change | None:
-        return None if invitation.of_an_earlier_life(event.time) else invitation.signed_in(data.account_id, cause)
+        link = data.link_sequences.get(invitation.id)
+        return None if invitation.of_an_earlier_life(event.time, link) else invitation.signed_in(data.account_id, cause)
 
     return [Decision(id, decide) for id in data.invitation_ids]
 

@@ -58,8 +58,9 @@ class Invitation:
     disarmed: bool = False
     rebuilt_to: int | None = None
     rebuilt_at: datetime | None = None
-    # When the member was last added again after a removal.
+    # When the member was last added again after a removal, and the first link there could be from then on.
     began_at: datetime | None = None
+    began_link: int | None = None
 
     @property
     def removed(self) -> bool:
@@ -104,6 +105,8 @@ class Invitation:
             draft.next_link(policy)
         else:
             draft.end_links()
+        if after.began_at == cause.at:
+            after.began_link = after.link_sequence
         return draft.done()
 
     def details_changed(self, invitee: Invitee, told: Told, cause: Cause, policy: Policy) -> Change | None:
@@ -252,8 +255,11 @@ class Invitation:
         draft.fire(Trigger.OPENED)
         return draft.done()
 
-    def of_an_earlier_life(self, time: datetime) -> bool:
-        """Whether something that happened at `time` concerns the member before a removal: it must not count now."""
+    def of_an_earlier_life(self, time: datetime, link_sequence: int | None) -> bool:
+        """Whether what happened with that link, at `time`, concerns the member before a removal: it must not count now.
+        The link tells; only where it is not known is the time compared, which somebody else's clock has told."""
+        if link_sequence is not None and self.began_link is not None:
+            return link_sequence < self.began_link
         return self.began_at is not None and time < self.began_at
 
     def redeemed(

@@ -83,6 +83,7 @@ _PLAIN = (
     "rebuilt_to",
     "rebuilt_at",
     "began_at",
+    "began_link",
     "account_id",
     "credential",
     "correlation_id",

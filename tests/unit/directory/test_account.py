@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from convive_contracts import DIRECTORY_SOURCE, AccountRedeemed, AccountSignedIn, new_event
-from directory.model.account import HANDOFF_LIFE, Account, Proof, Session, proof_needed
+from directory.model.account import HANDOFF_LIFE, Account, Claim, Proof, Session, proof_needed
 from directory.model.change import Change
 from directory.model.refusals import CodeSpent, EmailUnverified
 from tests.unit.directory.making import NOW, a_claim, a_member, an_account
@@ -27,6 +27,11 @@ def test_the_first_link_asks_for_a_new_password() -> None:
     assert proof_needed(None, a_claim()) is Proof.NEW_PASSWORD
 
 
+def used_up(claim: Claim, credential: str) -> dict[str, object]:
+    """What others are told when a link is used up."""
+    return {"invitation_id": claim.invitation_id, "credential": credential, "link_sequence": claim.link_sequence}
+
+
 def test_the_first_redemption_makes_the_account() -> None:
     claim = a_claim()
     nobody = Account(id=claim.email_key, account_id=str(uuid4()), email=claim.email)
@@ -36,7 +41,7 @@ def test_the_first_redemption_makes_the_account() -> None:
     assert change.after.password_hash == "hash"
     assert change.after.credential_version == 1
     assert not change.after.redemptions[claim.invitation_id].active
-    assert announced(change, "account.redeemed") == {"invitation_id": claim.invitation_id, "credential": "new"}
+    assert announced(change, "account.redeemed") == used_up(claim, "new")
 
 
 def test_a_link_by_sms_does_not_verify_the_email() -> None:
@@ -61,7 +66,7 @@ def test_a_verified_account_keeps_its_password_and_is_active_at_once() -> None:
     change = account.redeem(claim, new_hash=None, handoff="c", now=NOW)
     assert change.after.redemptions[claim.invitation_id].credential == "existing"
     assert change.after.redemptions[claim.invitation_id].active
-    assert announced(change, "account.redeemed") == {"invitation_id": claim.invitation_id, "credential": "existing"}
+    assert announced(change, "account.redeemed") == used_up(claim, "existing")
 
 
 def test_the_owner_of_the_email_takes_over_an_account_made_by_sms() -> None:
@@ -103,7 +108,10 @@ def test_an_unverified_account_stays_with_the_cabinet_that_made_it() -> None:
 def test_a_code_signs_in_once() -> None:
     claim = a_claim()
     change = an_account(claim).sign_in_with("code", NOW)
-    assert announced(change, "account.signed_in") == {"invitation_ids": [claim.invitation_id]}
+    assert announced(change, "account.signed_in") == {
+        "invitation_ids": [claim.invitation_id],
+        "link_sequences": {claim.invitation_id: claim.link_sequence},
+    }
     assert change.after.redemptions[claim.invitation_id].active
     with pytest.raises(CodeSpent):
         change.after.sign_in_with("code", NOW)
@@ -118,7 +126,7 @@ def test_a_code_lives_for_a_minute() -> None:
 
 def test_later_sign_ins_name_no_invitation() -> None:
     again = an_account().sign_in().after.sign_in(better_hash="better")
-    assert announced(again, "account.signed_in") == {"invitation_ids": []}
+    assert announced(again, "account.signed_in") == {"invitation_ids": [], "link_sequences": {}}
     assert again.after.password_hash == "better"
 
 

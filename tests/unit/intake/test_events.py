@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
-from convive_contracts import Malformed, UnknownType, invitation_id
+from convive_contracts import DIRECTORY_SOURCE, Malformed, UnknownType, invitation_id
 from convive_kit.addresses import BadEmail
 from convive_kit.errors import Reject, Retry
 from convive_kit.mongo import DatabaseAway
@@ -19,6 +19,7 @@ from invitation.lifecycle.states import State
 from invitation.store.memory import MemoryStore
 from tests.unit.contracts.making import CABINET, DOSSIER, document
 from tests.unit.intake.making import (
+    ACCOUNT,
     World,
     a_member,
     created,
@@ -240,6 +241,26 @@ async def test_names_are_learned_and_the_newest_counts() -> None:
     names = await world.store.names(invitee)
 
     assert (names.cabinet, names.dossier) == ("Newer", "Newer")
+
+
+async def test_what_people_did_counts_for_the_life_whose_link_they_used_whatever_the_clocks_say() -> None:
+    world, member = World(), a_member()
+    id = invitation_id(DIRECTORY_SOURCE, member)
+
+    async def told_of_sign_in(link: int, at: datetime) -> State:
+        data = {"account_id": ACCOUNT, "invitation_ids": [id], "link_sequences": {id: link}}
+        await world.told(message("account.signed_in", ACCOUNT, data, sequence=None, id=f"{link} {at}", at=at))
+        return (await world.the(member)).state
+
+    await world.told(created(member))
+    await world.told(removed(member))
+    world.now = later(hours=1)
+    await world.told(created(member, sequence=3))
+    link = (await world.the(member)).link_sequence
+
+    assert link > 1
+    assert await told_of_sign_in(1, later(hours=2)) is State.PENDING
+    assert await told_of_sign_in(link, later(minutes=59)) is State.ACTIVE
 
 
 # --- requests ----------------------------------------------------------------------------------------------------
