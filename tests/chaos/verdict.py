@@ -91,7 +91,16 @@ class _Check:
     def _one(self, guest: Guest, who: str, invitation: Document) -> None:
         verdict, state = self._verdict, invitation["state"]
         if guest.ends and state not in guest.ends:
-            told = f"{who}: it is {state}, and what was told makes it {' or '.join(guest.ends)}"
+            lived = ", ".join(f"{step['trigger']} {step.get('at')}" for step in invitation["history"])
+            logged = [
+                f"{event.get('type')} {event.get('time')}"
+                for event in self._evidence.log.values()
+                if guest.invitation_id in str(event.get("data"))
+            ]
+            told = (
+                f"{who}: it is {state}, and what was told makes it {' or '.join(guest.ends)};"
+                f" it lived {lived}; the log has {', '.join(logged)}"
+            )
             (verdict.unexpected if state in ("revoked", "declined", "expired") else verdict.lost).append(told)
         links = 1 + guest.new_links + guest.renewals
         if invitation["link_sequence"] > links:
