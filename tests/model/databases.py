@@ -261,7 +261,7 @@ class ReplayRows:
     async def load(self, id: str) -> Replay | None:
         return deepcopy(self._rows.get(id))
 
-    async def claim(self, owner: str, now: datetime) -> Replay | None:
+    async def claim(self, owner: str, now: datetime, *, dry_run: bool | None = None) -> Replay | None:
         async def act() -> Replay | None:
             for id, replay in self._rows.items():
                 lease = self._leases.get(id)
