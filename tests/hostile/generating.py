@@ -86,6 +86,8 @@ def _fitting(schema: dict[str, Any], all_schemas: dict[str, Any]) -> st.SearchSt
     match schema.get("type"):
         case "object":
             fields = {name: _or_not(_fitting(one, all_schemas)) for name, one in schema.get("properties", {}).items()}
+            if isinstance(others := schema.get("additionalProperties"), dict):
+                return st.dictionaries(st.uuids().map(str), _or_not(_fitting(others, all_schemas)), max_size=4)
             required = {name: fields[name] for name in schema.get("required", ())}
             return st.fixed_dictionaries(required, optional={n: s for n, s in fields.items() if n not in required})
         case "array":
@@ -106,7 +108,7 @@ def _fitting_text(schema: dict[str, Any]) -> st.SearchStrategy[str]:
     if schema.get("format") == "date-time":
         return st.datetimes(timezones=st.just(UTC)).map(lambda moment: moment.isoformat())
     if "pattern" in schema:
-        return st.from_regex(schema["pattern"], fullmatch=True).map(lambda text: text[: schema["maxLength"]])
+        return st.from_regex(schema["pattern"], fullmatch=True).map(lambda text: text[: schema.get("maxLength")])
     ids = st.uuids().map(str)
     names = st.text(min_size=1, max_size=min(schema.get("maxLength", 40), 60))
     return ids if schema.get("maxLength") == 64 else st.one_of(names, st.emails())
