@@ -22,6 +22,7 @@ from convive_kit.parked_routes import OwnPlace, ParkedRoutes
 from convive_kit.parking import Parking
 from convive_kit.process import Process
 from convive_kit.rate_limit import Limiter
+from convive_kit.retention import Retention
 from convive_kit.routes import Guard, Route
 from convive_kit.version import installed_version
 from directory.announcements import InvitationNews, announce_anew, entries
@@ -37,7 +38,6 @@ from directory.erasure import Erasure
 from directory.membership import Membership
 from directory.metrics import DirectoryMetrics
 from directory.passwords import Passwords
-from directory.retention import Retention
 from directory.settings import DirectorySettings
 from directory.store.mongo import MongoStore
 from directory.web.pages import Pages
@@ -148,7 +148,13 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
         for kind, relay in store.relays.items():
             process.spawn(f"outbox of {kind}", relay.run())
         if settings.retention is not None:
-            retention = Retention(store, erasure, parked, settings.retention, now=clock.now)
+            retention = Retention(
+                settings.retention,
+                over=lambda before, limit: store.removed_before(before, limit=limit),
+                forget=lambda member, _: erasure.forget(member),
+                drop=[parked.drop],
+                now=clock.now,
+            )
             process.spawn("retention", retention.run())
     return port
 

@@ -31,6 +31,7 @@ from convive_kit.parking import Parking
 from convive_kit.process import Process
 from convive_kit.rate_limit import Limiter
 from convive_kit.readings import Samples
+from convive_kit.retention import Retention
 from convive_kit.routes import Guard, Route
 from convive_kit.version import installed_version
 from invitation.console.administration import Administration
@@ -70,7 +71,7 @@ from invitation.ops.presence import Presence
 from invitation.ops.publishing import Publishing
 from invitation.ops.replay_api import ReplayApi
 from invitation.ops.replaying import Replayer
-from invitation.ops.retention import Retention
+from invitation.ops.retention import Forgetting
 from invitation.ops.statistics import Stats
 from invitation.ops.stream import Feed, Streaming
 from invitation.ops.tokens_api import TokensApi
@@ -308,7 +309,13 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
         process.spawn("previews of bulk operations", bulk_runner.run(dry_run=True))
         process.spawn("erasures", eraser.run())
         if settings.retention is not None:
-            retention = Retention(store, people, parked, audit, settings.retention, now=clock.now)
+            retention = Retention(
+                settings.retention,
+                over=people.ended,
+                forget=Forgetting(store, people, now=clock.now).forget,
+                drop=[parked.drop, audit.drop],
+                now=clock.now,
+            )
             process.spawn("retention", retention.run())
     return port
 

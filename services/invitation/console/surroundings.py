@@ -1,4 +1,4 @@
-"""`/ops/surroundings`: the queues and who reads them, and whether everything around the service works."""
+"""`/ops/surroundings`: the queues and who reads them, the processes, and whether everything around them works."""
 
 from __future__ import annotations
 
