@@ -159,7 +159,8 @@ def _affected(fault: Fault) -> Sequence[str]:
 
 def repeats_allowed(fault: Fault, lasted: float) -> int:
     """How many mails a fault may have sent twice, by the promise: K per process death, per pause that outlasts a lease
-    and, for each process that sends, per outage of the database that does. `lasted`: seconds until all answered again.
+    and, for each process that sends, per outage of the database that does; so is a line on which a write may take
+    longer than a lease. `lasted`: seconds until all answered again.
     (A connection cut after DATA counts one for itself.)"""
     senders = sum(target in (INVITATION_1, INVITATION_2) for target in fault.targets)
     outlasts = lasted > LEASE - _ALREADY_GONE
@@ -170,7 +171,7 @@ def repeats_allowed(fault: Fault, lasted: float) -> int:
             return senders * SLOTS if outlasts else 0
         case Kind.KILL | Kind.TERMINATE | Kind.PAUSE if DATABASE in fault.targets:
             return 2 * SLOTS if outlasts else 0
-        case Kind.HALF_OPEN if fault.targets[0] in LINES_TO_DATABASE[:2]:
+        case Kind.HALF_OPEN | Kind.SLOW if fault.targets[0] in LINES_TO_DATABASE[:2]:
             return SLOTS if outlasts else 0
         case _:
             return 0

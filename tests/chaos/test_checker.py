@@ -12,7 +12,7 @@ import pytest
 from invitation.lifecycle.states import TABLE
 from tests.chaos.evidence import Evidence
 from tests.chaos.ledger import PAYROLL, Guest, Ledger
-from tests.chaos.plan import DATABASE, INVITATION_1, LEASE, SLOTS, Fault, Kind, repeats_allowed
+from tests.chaos.plan import DATABASE, INVITATION_1, LEASE, LINES_TO_DATABASE, SLOTS, Fault, Kind, repeats_allowed
 from tests.chaos.rules import MOVES, facts, illegal
 from tests.chaos.sink import Mail, MailSink
 from tests.chaos.trouble import Incident
@@ -165,7 +165,12 @@ def test_a_mail_that_comes_again_without_a_fault_is_beyond_the_promise():
 
 @pytest.mark.parametrize(
     ("kind", "target", "lasts"),
-    [(Kind.KILL, INVITATION_1, 1.0), (Kind.PAUSE, INVITATION_1, LEASE + 1), (Kind.PAUSE, DATABASE, LEASE + 1)],
+    [
+        (Kind.KILL, INVITATION_1, 1.0),
+        (Kind.PAUSE, INVITATION_1, LEASE + 1),
+        (Kind.PAUSE, DATABASE, LEASE + 1),
+        (Kind.SLOW, LINES_TO_DATABASE[0], LEASE + 1),
+    ],
 )
 def test_a_death_a_long_pause_and_an_outage_account_for_as_many_copies_as_there_are_slots(
     kind: Kind, target: str, lasts: float

@@ -83,7 +83,6 @@ class Record:
         self.committed: dict[str, bytes] = {}
         self._by_event: dict[tuple[str, str], int] = defaultdict(int)
         self.told: list[Told] = []
-        self.watches_commits = True
 
     def on_commit(self, change: Change, outbox: Sequence[OutboxEntry]) -> None:
         after = change.after
@@ -129,7 +128,7 @@ class Record:
             self._wrong(f"{after.id}: send {after.send_sequence} counts as taken, and was not")
 
     def on_publish(self, key: str, body: bytes, message_id: str | None) -> None:
-        if not key.startswith("invitation.") or key.endswith("_requested") or not self.watches_commits:
+        if not key.startswith("invitation.") or key.endswith("_requested") or not self._world.sees_commits:
             return
         if self.committed.get(message_id or "") != body:
             self._wrong(f"{key} {message_id} was announced and is not what was committed")
@@ -197,7 +196,7 @@ class AtRest:
             if guest.said or guest.is_own:
                 self._guest(guest, invitation, mails[guest.invitation_id])
         self._accounts(invitations)
-        if self._record.watches_commits:
+        if self._world.sees_commits:
             published = {event for events in facts.values() for event in events}
             for lost in self._record.committed.keys() - published:
                 self.wrong.append(f"{lost} was committed and never published")

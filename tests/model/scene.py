@@ -69,7 +69,7 @@ class Scene:
         )
         self.record = Record(self.world)
         self.database = make_database(self.world, self.record.on_commit)
-        self.record.watches_commits = isinstance(self.database, MemoryDatabase)
+        self.world.sees_commits = isinstance(self.database, MemoryDatabase)
         self.broker.on_publish.append(self.record.on_publish)
         self.directory = DirectorySide(self.world, self.broker)
         self.calls = DirectoryCalls(self.directory, self.world)

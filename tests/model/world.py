@@ -79,7 +79,9 @@ class World:
         self.downtimes: list[tuple[Owner | None, datetime, datetime]] = []
         self._down_since: dict[Owner | None, datetime] = {}
         self.deaths: dict[Owner, datetime] = {}
+        # When each send was committed as taken, where commits are seen in the moment they happen.
         self.accepted: dict[tuple[str, int], datetime] = {}
+        self.sees_commits = True
         self.on_death: list[Callable[[Owner], None]] = []
         self.on_stop: list[Callable[[Owner], None]] = []
         self.trace: list[str] = []
@@ -169,7 +171,7 @@ class World:
         for tell in self.on_death:
             tell(owner)
         unsure = [m for m in self.mails if m.sender is owner and not self.is_accepted(m) and not m.answer_lost]
-        if len(unsure) > SLOTS:
+        if self.sees_commits and len(unsure) > SLOTS:
             self.violations.append(f"{len(unsure)} mails were uncommitted when {owner.name} died: more than K={SLOTS}")
 
     def stop(self, owner: Owner) -> None:
