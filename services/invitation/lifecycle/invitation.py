@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 
 from convive_contracts.events import InvitationErased, InvitationState
 from invitation.lifecycle.draft import Change, Draft
-from invitation.lifecycle.records import Cause, Channel, Fact, Invitee, Lease, Step, Told
+from invitation.lifecycle.records import Cause, Channel, Fact, Invitee, Lease, Occasion, Step, Told
 from invitation.lifecycle.schedule import LINK_IS_ALIVE, Policy
 from invitation.lifecycle.states import State, Trigger, counts
 
@@ -39,6 +39,8 @@ class Invitation:
     attempt: int = 0
     lease: Lease | None = None
     send_at: datetime | None = None
+    # Why the current send goes out: with its link, to remind of it, or because the person asked for it again.
+    occasion: Occasion = "link"
     expires_at: datetime | None = None
     due_at: datetime | None = None
     reason: str | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import b32decode, b32encode, urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -16,7 +16,9 @@ from uuid import UUID
 from itsdangerous import Signer
 
 _SALT = b"convive.invitation.link"
-_ID_BYTES, _SEQUENCE_BYTES = 16, 3
+_SEND_SALT = b"convive.invitation.send"
+_ID_BYTES, _SEQUENCE_BYTES, _MAC_BYTES = 16, 3, 10
+_REFERENCE_LENGTH = 47
 _LONGEST_TOKEN = 128
 
 
@@ -60,9 +62,58 @@ class Links:
         return link if any(genuine) else None
 
 
+@dataclass(frozen=True, slots=True)
+class Send:
+    """What a reference stands for."""
+
+    invitation_id: str
+    send_sequence: int
+
+
+class References:
+    """Names a send to a provider, so that what the provider later says of it finds back, and cannot be made up.
+
+    47 letters and digits whose case does not matter: they fit into the local part of a return address (RFC 5321
+    4.5.3.1.1) and into a provider's tag. A reference opens nothing; it may stand in a provider's log.
+    """
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        """The first key signs, the others still verify."""
+        self._keys = [hashlib.sha256(_SEND_SALT + key.encode()).digest() for key in keys]
+
+    def of(self, send: Send) -> str:
+        """The reference of a send, in lower case."""
+        packed = _packed(send.invitation_id, send.send_sequence)
+        return _base32(packed + _mac(self._keys[0], packed))
+
+    def read(self, reference: str) -> Send | None:
+        """The send of a reference, or None when it was not made by us or was changed in any character."""
+        text = reference.lower()
+        if len(text) != _REFERENCE_LENGTH or not text.isascii():
+            return None
+        try:
+            decoded = b32decode(text.upper() + "=" * (-len(text) % 8))
+        except ValueError:
+            return None
+        packed = decoded[: _ID_BYTES + _SEQUENCE_BYTES]
+        genuine = [hmac.compare_digest(_base32(packed + _mac(key, packed)), text) for key in self._keys]
+        return Send(str(UUID(bytes=packed[:_ID_BYTES])), int.from_bytes(packed[_ID_BYTES:])) if any(genuine) else None
+
+
+def _packed(invitation_id: str, sequence: int) -> bytes:
+    return UUID(invitation_id).bytes + sequence.to_bytes(_SEQUENCE_BYTES)
+
+
+def _mac(key: bytes, packed: bytes) -> bytes:
+    return hmac.new(key, packed, hashlib.sha256).digest()[:_MAC_BYTES]
+
+
+def _base32(octets: bytes) -> str:
+    return b32encode(octets).decode().rstrip("=").lower()
+
+
 def _payload(link: Link) -> bytes:
-    packed = UUID(link.invitation_id).bytes + link.link_sequence.to_bytes(_SEQUENCE_BYTES)
-    return urlsafe_b64encode(packed).rstrip(b"=")
+    return urlsafe_b64encode(_packed(link.invitation_id, link.link_sequence)).rstrip(b"=")
 
 
 def _parse(token: str) -> Link | None:

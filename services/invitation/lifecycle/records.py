@@ -10,6 +10,7 @@ from typing import Any, Literal
 from invitation.lifecycle.states import State
 
 Channel = Literal["email", "sms", "none"]
+Occasion = Literal["link", "reminder", "renewal"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,17 @@ class Lease:
 
     owner: str
     until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a provider says of a send after it took it. `reason` is a short stable word such as `unknown_address`, for
+    a bounce; `detail` is for the history and holds no address."""
+
+    outcome: Literal["delivered", "bounced"]
+    send_sequence: int
+    reason: str | None = None
+    detail: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invitation.lifecycle.links import Link, Links
+from invitation.lifecycle.links import Link, Links, References, Send
 
 LINK = Link("8f14e45f-ceea-467f-9f5e-1d2a3b4c5d6e", 3)
 LINKS = Links(["key-one"], base_url="https://convive.example/")
@@ -67,3 +67,33 @@ def test_every_link_survives_its_token(id, sequence: int) -> None:
 def test_without_keys_there_are_no_links() -> None:
     with pytest.raises(ValueError, match="key"):
         Links([], base_url="https://convive.example")
+
+
+SEND = Send("8f14e45f-ceea-467f-9f5e-1d2a3b4c5d6e", 7)
+REFERENCES = References(["key-one"])
+
+
+def test_a_reference_is_read_as_the_send_it_was_made_of_in_whatever_case() -> None:
+    reference = REFERENCES.of(SEND)
+
+    assert REFERENCES.read(reference) == SEND
+    assert REFERENCES.read(reference.upper()) == SEND
+    assert len(reference) == 47
+    assert reference.isalnum()
+
+
+def test_a_reference_changed_in_any_one_character_is_nothing() -> None:
+    reference = REFERENCES.of(SEND)
+
+    for place, there in enumerate(reference):
+        for other in string.ascii_lowercase + string.digits + "-=":
+            if other != there:
+                assert REFERENCES.read(reference[:place] + other + reference[place + 1 :]) is None
+    assert REFERENCES.read("") is None
+    assert REFERENCES.read(reference + "a") is None
+    assert REFERENCES.read("é" * 47) is None
+
+
+def test_a_reference_of_a_retired_key_still_reads() -> None:
+    assert References(["key-two", "key-one"]).read(REFERENCES.of(SEND)) == SEND
+    assert References(["key-two"]).read(REFERENCES.of(SEND)) is None
