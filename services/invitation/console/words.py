@@ -55,6 +55,8 @@ TRIGGERS = {
     "updated": msgid("Details changed"),
     "removed": msgid("Removal told late"),
     "accepted": msgid("Taken by the provider"),
+    "delivered": msgid("Delivered"),
+    "bounced": msgid("Came back undelivered"),
     "deferred": msgid("Attempt failed, to be tried again"),
     "refused": msgid("Attempt failed after its time"),
     "gave_up": msgid("Given up"),

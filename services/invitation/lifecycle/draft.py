@@ -87,6 +87,8 @@ class Draft:
         self.stop_sending()
         if self.after.link_sequence:
             self.after.link_sequence += 1
+            # What is said of the last send from here on is history.
+            self.after.send_sequence += 1
         self.after.expires_at = None
 
     def next_send(self) -> None:
@@ -94,6 +96,7 @@ class Draft:
         self.after.send_sequence += 1
         self.after.attempt = 0
         self.after.lease = None
+        self.after.received = None
         self.after.send_at = self.cause.at
 
     def stop_sending(self) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 
 from convive_contracts.events import InvitationErased, InvitationState
 from invitation.lifecycle.draft import Change, Draft
-from invitation.lifecycle.records import Cause, Channel, Fact, Invitee, Lease, Occasion, Step, Told
+from invitation.lifecycle.records import Cause, Channel, Fact, Invitee, Lease, Occasion, Outcome, Receipt, Step, Told
 from invitation.lifecycle.schedule import LINK_IS_ALIVE, Policy
 from invitation.lifecycle.states import State, Trigger, counts
 
@@ -41,6 +41,8 @@ class Invitation:
     send_at: datetime | None = None
     # Why the current send goes out: with its link, to remind of it, or because the person asked for it again.
     occasion: Occasion = "link"
+    # What the provider has said of the current send since it took it.
+    received: Outcome | None = None
     expires_at: datetime | None = None
     due_at: datetime | None = None
     reason: str | None = None
@@ -216,6 +218,28 @@ class Invitation:
         draft.after.lease = None
         draft.after.attempt = max(self.attempt - 1, 0)
         draft.after.send_at = until
+        return draft.done()
+
+    def receipt(self, receipt: Receipt, cause: Cause, policy: Policy) -> Change | None:
+        """A provider says what became of a send that it took. Told again, by `cause.event_id`, it changes nothing, and
+        the order does not matter: what has bounced stays so, whatever is said of its other parts. A receipt of an older
+        send is history and nothing else."""
+        if self._knows(cause):
+            return None
+        draft = Draft(self, cause)
+        detail = {"of_send": receipt.send_sequence, "reason": receipt.reason, **(receipt.detail or {})}
+        draft.note(receipt.outcome, {name: said for name, said in detail.items() if said is not None})
+        news = receipt.send_sequence == self.send_sequence and self.received not in ("bounced", receipt.outcome)
+        if not news:
+            return draft.done()
+        draft.after.received = receipt.outcome
+        if receipt.outcome == "bounced":
+            if self.state in LINK_IS_ALIVE:
+                draft.stop_sending()
+                draft.after.reason = receipt.reason
+            if counts(Trigger.GAVE_UP, self.state):
+                draft.fire(Trigger.GAVE_UP, {"reason": receipt.reason})
+        draft.tell(receipt.outcome)
         return draft.done()
 
     def came_due(self, cause: Cause, policy: Policy) -> Change:

@@ -11,6 +11,7 @@ from invitation.lifecycle.states import State
 
 Channel = Literal["email", "sms", "none"]
 Occasion = Literal["link", "reminder", "renewal"]
+Outcome = Literal["delivered", "bounced"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class Receipt:
     """What a provider says of a send after it took it. `reason` is a short stable word such as `unknown_address`, for
     a bounce; `detail` is for the history and holds no address."""
 
-    outcome: Literal["delivered", "bounced"]
+    outcome: Outcome
     send_sequence: int
     reason: str | None = None
     detail: Mapping[str, str] | None = None

@@ -74,6 +74,7 @@ _PLAIN = (
     "send_sequence",
     "attempt",
     "send_at",
+    "received",
     "expires_at",
     "due_at",
     "reason",
