@@ -225,6 +225,22 @@ INVITATION_FACTS = (
     "bounced",
 )
 
+BOUNCE_REASONS = {
+    "unknown_address": "There is no such e-mail address.",
+    "mailbox_full": "The mailbox is full.",
+    "mailbox_disabled": "The mailbox is switched off.",
+    "refused_by_policy": "The mail server of the address refuses the message.",
+    "too_large": "The message is too large for the mailbox.",
+    "undeliverable": "The mail could not be delivered.",
+    "unknown_number": "There is no such phone number.",
+    "number_blocked": "The operator lets no such message through to this number.",
+    "handset_off": "The phone was switched off or out of reach.",
+    "expired": "The text message could not be delivered in time.",
+    "not_delivered": "The text message could not be delivered.",
+}
+"""What `reason` says where a provider refuses a message for good or returns it, with its meaning. It may grow; other
+things can be a reason too."""
+
 DATA_BY_TYPE: dict[str, type[BaseModel]] = {
     "convive.user.created.v1": UserCreated,
     "convive.user.updated.v1": UserCreated,

@@ -76,6 +76,21 @@ TRIGGERS = {
     "forgotten": msgid("Person forgotten, after the time that data is kept"),
 }
 
+REASONS = {
+    "unknown_address": msgid("This e-mail address does not exist."),
+    "mailbox_full": msgid("The mailbox is full."),
+    "mailbox_disabled": msgid("The mailbox is switched off."),
+    "refused_by_policy": msgid("The mail server of the address refuses the message."),
+    "too_large": msgid("The message is too large for the mailbox."),
+    "undeliverable": msgid("The mail could not be delivered."),
+    "unknown_number": msgid("This phone number does not exist."),
+    "number_blocked": msgid("The operator lets no such message through to this number."),
+    "handset_off": msgid("The phone was switched off or out of reach."),
+    "expired": msgid("The text message could not be delivered in time."),
+    "not_delivered": msgid("The text message could not be delivered."),
+}
+"""Why a message did not arrive, by its slug (`BOUNCE_REASONS`); any other reason is shown as it is."""
+
 ACTORS = {
     "person": msgid("the person"),
     "provider": msgid("the provider"),
