@@ -1,35 +1,22 @@
-"""`python -m directory [--role web|worker|both]`, and `python -m directory announce`."""
+"""`python -m directory [--role web|worker|both]`."""
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import json
 
 from convive_kit import process, settings, tracing
 from convive_kit.logs import configure
-from directory.app import ROLES, announce, start
+from directory.app import ROLES, start
 from directory.settings import DirectorySettings
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="directory", description="Convive's directory service.")
     parser.add_argument("--role", choices=tuple(ROLES), default="both", help="what this process does (default: both)")
-    parser.add_argument(
-        "command",
-        nargs="?",
-        choices=("serve", "announce"),
-        default="serve",
-        help="announce: publish the present state of everything again, and end",
-    )
-    arguments = parser.parse_args()
-    role: str = arguments.role
+    role: str = parser.parse_args().role
     chosen = settings.load(DirectorySettings)
     tracing.configure(chosen.otlp_endpoint, service="directory", ratio=chosen.trace_ratio)
     configure(chosen.log_level, service="directory")
-    if arguments.command == "announce":
-        print(json.dumps(asyncio.run(announce(chosen))))  # noqa: T201 (the command's answer)
-        return
 
     async def begin(started: process.Process) -> None:
         started.on_stop("traces", tracing.flush)

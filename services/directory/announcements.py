@@ -30,6 +30,7 @@ from directory.store.protocol import Document, EntriesOf, Store, settle
 log = structlog.stdlib.get_logger(__name__)
 
 _AT_ONCE = 100
+_TOLD_AGAIN: tuple[type[Stored], ...] = (Cabinet, Dossier, Member, Account)
 
 
 def entries(now: Callable[[], datetime]) -> EntriesOf:
@@ -59,19 +60,20 @@ def entries(now: Callable[[], datetime]) -> EntriesOf:
     return of
 
 
-async def announce_anew(store: Store) -> dict[str, int]:
-    """Tell the present state of everything again: cabinets, dossiers, members, then what accounts have accepted.
+async def announce_some(store: Store, place: tuple[str, str] | None) -> tuple[str, int, tuple[str, str] | None]:
+    """Tell the present state of the next hundred documents again: cabinets, dossiers, members, then what accounts have
+    accepted. Who knows it already changes nothing; may be repeated from any place.
 
-    Who knows it already changes nothing. May be repeated, and broken off at any point. Returns how many of each.
+    Returns the kind, how many were told, and the place to go on from, or None at the end.
     """
-    told: dict[str, int] = {}
-    for model in (Cabinet, Dossier, Member, Account):
-        told[model.kind] = 0
-        after = ""
-        while batch := await store.every(model, after=after, limit=_AT_ONCE):
-            after = batch[-1].id
-            told[model.kind] += sum(await asyncio.gather(*(_tell_again(store, document) for document in batch)))
-    return told
+    kinds = [model.kind for model in _TOLD_AGAIN]
+    kind, after = place or (kinds[0], "")
+    batch = await store.every(_TOLD_AGAIN[kinds.index(kind)], after=after, limit=_AT_ONCE)
+    told = sum(await asyncio.gather(*(_tell_again(store, document) for document in batch)))
+    if len(batch) == _AT_ONCE:
+        return kind, told, (kind, batch[-1].id)
+    following = kinds[kinds.index(kind) + 1 :]
+    return kind, told, (following[0], "") if following else None
 
 
 async def _tell_again(store: Store, document: Stored) -> bool:

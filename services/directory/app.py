@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Literal
 
 from convive_contracts.topology import DIRECTORY_EVENTS, DIRECTORY_PARKED
@@ -25,7 +26,8 @@ from convive_kit.rate_limit import Limiter
 from convive_kit.retention import Retention
 from convive_kit.routes import Guard, Route
 from convive_kit.version import installed_version
-from directory.announcements import InvitationNews, announce_anew, entries
+from directory.announcements import InvitationNews, announce_some, entries
+from directory.api.announcing import Announcing
 from directory.api.answers import answering
 from directory.api.cabinets import Cabinets
 from directory.api.callers import Callers
@@ -110,6 +112,7 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
         pages = Pages(entrance, membership, settings)
         resources = (
             Cabinets(store, clock.now),
+            Announcing(partial(announce_some, store)),
             Dossiers(store, membership, clock.now),
             Members(store, membership, callers, clock.now),
             Sessions(entrance, membership, settings.trusted_proxies),
@@ -157,25 +160,6 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
             )
             process.spawn("retention", retention.run())
     return port
-
-
-async def announce(settings: DirectorySettings) -> dict[str, int]:
-    """Publish the present state of everything again; returns how many of each were told."""
-    client = open_client(settings.mongo_url.get_secret_value())
-    clock = DatabaseClock(client)
-    bus = Bus(settings.amqp_url.get_secret_value())
-    store = MongoStore(client[settings.directory_database], bus=bus, entries_of=entries(clock.now), now=clock.now)
-    running = asyncio.create_task(bus.run())
-    try:
-        await clock.measure()
-        async with asyncio.timeout(30):
-            await bus.wait_ready()
-        return await announce_anew(store)
-    finally:
-        await store.drain()
-        await bus.drain()
-        await running
-        await close_client(client)
 
 
 async def _prepare(clock: DatabaseClock, *stores: MongoStore | ParkedMessages) -> None:

@@ -1,4 +1,5 @@
-"""`convive cabinet …`, `convive ops token …`, `convive event publish`: making what others work with."""
+"""`convive cabinet …`, `convive directory …`, `convive ops token …`, `convive event publish`: making what others work
+with."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ from invitation.cli.output import insist_on_consent
 from invitation.cli.session import session
 
 cabinet = typer.Typer(no_args_is_help=True, help="Firms, in the directory.")
+directory = typer.Typer(no_args_is_help=True, help="The directory as a whole.")
 ops = typer.Typer(no_args_is_help=True, help="Who may operate.")
 token = typer.Typer(no_args_is_help=True, help="Tokens of those who operate.")
 event = typer.Typer(no_args_is_help=True, help="Events, for trying and for repairs by hand.")
@@ -49,6 +51,38 @@ def create_cabinet(
         return
     here.output.fields({"id": made["id"], "name": made["name"], "API key": made["api_key"]})
     here.output.note("Keep the key now: it is not shown again.")
+
+
+@directory.command("announce")
+def announce(
+    context: typer.Context,
+    cursor: Annotated[str | None, typer.Option(help="Where to go on, after a break.", show_default=False)] = None,
+    as_json: Json = False,
+) -> None:
+    """Have the directory publish the present state of everything anew. It takes the directory's admin token.
+
+    For an invitation service that has lost more than the log can give back; who knows a state already changes nothing.
+
+    \b
+    Example: convive directory announce
+    """
+    here = session(context)
+    told = dict.fromkeys(("cabinets", "dossiers", "members", "accounts"), 0)
+    while True:
+        try:
+            part = here.admin.send("POST", "/v1/announcements", {"cursor": cursor} if cursor else {})
+        except Failed as failed:
+            going_on = f" Go on with --cursor {cursor}." if cursor else ""
+            raise Failed(f"{failed}{going_on}", failed.code) from None
+        told[part["kind"]] += part["told"]
+        cursor = part["next_cursor"]
+        if cursor is None:
+            break
+        here.output.note(", ".join(f"{number} {kind}" for kind, number in told.items()))
+    if as_json:
+        here.output.json(told)
+        return
+    here.output.fields({kind: str(number) for kind, number in told.items()})
 
 
 @token.command("create")

@@ -16,6 +16,7 @@ ALLOWED: dict[tuple[str, str], set[str]] = {
     ("POST", "/v1/cabinets/{id}/keys"): {"admin"},
     ("DELETE", "/v1/cabinets/{id}/keys"): {"admin"},
     ("DELETE", "/v1/cabinets/{id}/keys/{key}"): {"admin"},
+    ("POST", "/v1/announcements"): {"admin"},
     ("POST", DOSSIERS): {"cabinet", "other cabinet"},
     ("GET", DOSSIERS): {"cabinet", "other cabinet"},
     ("GET", f"{DOSSIERS}/{{id}}"): {"cabinet"},
