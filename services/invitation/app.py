@@ -33,6 +33,7 @@ from convive_kit.rate_limit import Limiter
 from convive_kit.readings import Samples
 from convive_kit.retention import Retention
 from convive_kit.routes import Guard, Route
+from convive_kit.runs import Runs
 from convive_kit.version import installed_version
 from invitation.console.administration import Administration
 from invitation.console.bulk import BulkPages
@@ -85,7 +86,6 @@ from invitation.store.mongo import INVITATIONS, PARKED, MongoStore, create_index
 from invitation.store.personal_data import Erasures, People
 from invitation.store.processes import Processes, ProcessSeen
 from invitation.store.replays import Replays
-from invitation.store.runs import Runs
 from invitation.store.sign_outs import SignOuts
 from invitation.store.statistics import count
 from invitation.store.tokens import OpsTokens

@@ -10,10 +10,10 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from convive_kit.metrics import SECONDS, Metrics
 from convive_kit.readings import Declared, Samples
+from convive_kit.runs import Run
 from invitation.delivery.slots import Delivery
 from invitation.lifecycle.invitation import Change
 from invitation.lifecycle.states import State, Trigger
-from invitation.store.runs import Run
 
 INVITATIONS = "invitations"
 DUE = "due"

@@ -20,12 +20,13 @@ import uvloop
 
 import directory.__main__ as directory_main
 import invitation.__main__ as invitation_main
+from convive_kit import runs
 from convive_kit.outbox import Relay
 from directory.membership import Membership
 from invitation.due import DueLoop
 from invitation.intake.waiting import WaitingRoom
 from invitation.pages.render import PageRenderer
-from invitation.store import mongo, runs
+from invitation.store import mongo
 from tests.crash import watching
 from tests.crash.sources import source
 

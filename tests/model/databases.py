@@ -21,13 +21,13 @@ from convive_kit.mongo import Client, DatabaseAway, close_client, open_client
 from convive_kit.outbox import OutboxEntry, Relay
 from convive_kit.parked import Parked, ParkedMessages
 from convive_kit.parking import Parking
+from convive_kit.runs import LEASE
 from invitation.lifecycle.invitation import Change, Invitation, Step
 from invitation.store.documents import entries, from_document
 from invitation.store.memory import MemoryStore
 from invitation.store.mongo import INVITATIONS, PARKED, MongoStore, create_indexes
 from invitation.store.protocol import Store
 from invitation.store.replays import Replay, Replays
-from invitation.store.runs import LEASE
 from tests.model.world import World
 
 Result = TypeVar("Result")

@@ -62,7 +62,7 @@ class Scene:
         # aio-pika's one way in, as the real bus calls it.
         self._patches = ExitStack()
         self._patches.enter_context(patch("convive_kit.bus.aio_pika.connect", self.broker.connect))
-        self._patches.enter_context(patch("invitation.ops.runner._LOOK_EVERY", SELDOM))
+        self._patches.enter_context(patch("convive_kit.runner._LOOK_EVERY", SELDOM))
         self._logging = structlog.get_config()
         structlog.configure(
             processors=[self._log_line], wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING)

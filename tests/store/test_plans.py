@@ -23,6 +23,7 @@ from convive_contracts.events import CabinetState, DossierState
 from convive_kit.mongo import Database, close_client, open_client
 from convive_kit.outbox import Relay
 from convive_kit.parked import Parked, ParkedMessages
+from convive_kit.runs import Run, Runs
 from directory.announcements import entries
 from directory.model.account import Account, Session
 from directory.model.dossier import Dossier
@@ -40,7 +41,6 @@ from invitation.store.personal_data import Erasure, Erasures, People
 from invitation.store.processes import Processes, ProcessSeen
 from invitation.store.protocol import Filter
 from invitation.store.replays import Replay, Replays
-from invitation.store.runs import Run, Runs
 from invitation.store.sign_outs import SignOuts
 from invitation.store.tokens import OpsTokens
 from tests.store.explaining import Heard, Plan, explain

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from prometheus_client.exposition import generate_latest
 
+from convive_kit.runs import Run
 from invitation.lifecycle.invitation import Change, Invitation
 from invitation.metrics import InvitationMetrics, run_samples
-from invitation.store.runs import Run
 from tests.unit.lifecycle.making import NOW, POLICY, a_cause, a_pending, done, later
 
 

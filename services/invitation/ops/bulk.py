@@ -20,17 +20,17 @@ from convive_kit.cursors import key_in, page_of
 from convive_kit.errors import Conflict
 from convive_kit.http import Body, ListOf, ListQuery, Moment, Timestamp, invalid, json_body, not_found, parse_query
 from convive_kit.routes import Route
+from convive_kit.runner import Pace, Runner
+from convive_kit.runs import Status
 from invitation.lifecycle.invitation import Cause, Change, Invitation
 from invitation.lifecycle.schedule import Policy
 from invitation.lifecycle.states import Trigger, counts
 from invitation.ops.auditing import Auditing
 from invitation.ops.callers import CALLER
-from invitation.ops.runner import Pace, Runner
 from invitation.ops.selection import Criteria
 from invitation.ops.views import in_time
 from invitation.store.bulk import MOST, Action, Bulk, Bulks
 from invitation.store.protocol import Contended, Store, decide_and_save
-from invitation.store.runs import Status
 
 _TRIGGERS: dict[Action, Trigger] = {"resend": Trigger.RESEND, "revoke": Trigger.REVOKED, "extend": Trigger.EXTENDED}
 _SAMPLE = 10

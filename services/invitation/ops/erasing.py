@@ -15,16 +15,16 @@ from convive_kit.cursors import key_in, page_of
 from convive_kit.http import Body, ListOf, ListQuery, Timestamp, invalid, json_body, not_found, parse_query
 from convive_kit.parked import ParkedMessages
 from convive_kit.routes import Route
+from convive_kit.runner import Runner
+from convive_kit.runs import Status
 from invitation.directory import Directory
 from invitation.lifecycle.erasure import erase
 from invitation.lifecycle.invitation import Cause
 from invitation.ops.auditing import Auditing
 from invitation.ops.callers import CALLER
-from invitation.ops.runner import Runner
 from invitation.store.audit import Audit
 from invitation.store.personal_data import Erasure, Erasures, People
 from invitation.store.protocol import Store, decide_and_save
-from invitation.store.runs import Status
 
 _MOST = 1000
 """Invitations of one person: more means that the address is no person's."""

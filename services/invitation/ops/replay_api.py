@@ -14,12 +14,12 @@ from convive_kit.cursors import key_in, page_of
 from convive_kit.event_log import EventLog
 from convive_kit.http import Body, ListOf, ListQuery, Timestamp, json_body, not_found, parse_query
 from convive_kit.routes import Route
+from convive_kit.runs import Status
 from invitation.ops.auditing import Auditing
 from invitation.ops.callers import CALLER
 from invitation.ops.filters import ReplayFilter
 from invitation.store.protocol import Store
 from invitation.store.replays import Replay, Replays
-from invitation.store.runs import Status
 
 
 class NewReplay(Body):

@@ -20,8 +20,8 @@ from convive_kit.errors import Reject
 from convive_kit.event_log import EventLog
 from convive_kit.group_commit import Conflict
 from convive_kit.parked import Parked, ParkedMessages
+from convive_kit.runner import AT_ONCE, Pace, Runner
 from invitation.ops.filters import ReplayFilter
-from invitation.ops.runner import AT_ONCE, Pace, Runner
 from invitation.store.protocol import Store
 from invitation.store.replays import Replay, Replays
 

@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Literal, cast
 
 from convive_kit.mongo import Database, Document, aggregate, database_call
+from convive_kit.runs import Run, Runs
 from invitation.store.protocol import Filter
-from invitation.store.runs import Run, Runs
 from invitation.store.walk import Walk
 
 BULK = "bulk"

@@ -18,6 +18,7 @@ from convive_kit.group_commit import GroupCommit, GroupRead
 from convive_kit.mongo import Database, Document, database_call
 from convive_kit.outbox import OUTBOX_INDEX, OutboxEntry
 from convive_kit.parked import INDEXES as PARKED_INDEXES
+from convive_kit.runs import RUN_INDEXES
 from invitation.lifecycle.invitation import Change, Invitation, Invitee, Step
 from invitation.store.audit import AUDIT, AUDIT_INDEXES
 from invitation.store.bookmarks import BOOKMARK_INDEXES, BOOKMARKS
@@ -37,7 +38,6 @@ from invitation.store.personal_data import ERASURES, PERSONAL_INDEXES
 from invitation.store.processes import PROCESS_INDEXES, PROCESSES
 from invitation.store.protocol import Filter, Names, Page, Row
 from invitation.store.replays import REPLAYS
-from invitation.store.runs import RUN_INDEXES
 from invitation.store.sign_outs import SIGN_OUT_INDEXES, SIGN_OUTS
 from invitation.store.tokens import TOKEN_INDEXES, TOKENS
 from invitation.store.walk import LIST_INDEXES, Key, Walk

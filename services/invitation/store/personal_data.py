@@ -9,7 +9,7 @@ from datetime import datetime
 from pymongo import ASCENDING, IndexModel
 
 from convive_kit.mongo import Collection, Database, Document, database_call
-from invitation.store.runs import Run, Runs
+from convive_kit.runs import Run, Runs
 
 ERASURES = "erasures"
 

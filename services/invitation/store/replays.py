@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Literal
 
 from convive_kit.mongo import Database
-from invitation.store.runs import Run, Runs
+from convive_kit.runs import Run, Runs
 
 Origin = Literal["log", "parked"]
 

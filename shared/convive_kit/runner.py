@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 from convive_kit.errors import Retry
 from convive_kit.logs import get_logger
-from invitation.store.runs import Run, Runs
+from convive_kit.runs import Run, Runs
 
 log = get_logger(__name__)
 
