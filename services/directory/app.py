@@ -42,7 +42,9 @@ from directory.metrics import DirectoryMetrics
 from directory.passwords import Passwords
 from directory.settings import DirectorySettings
 from directory.store.mongo import MongoStore
-from directory.web.pages import Pages
+from directory.web.entry import EntryPages
+from directory.web.frame import Frame
+from directory.web.visitors import Visitors
 
 Part = Literal["web", "worker"]
 ROLES: dict[str, Sequence[Part]] = {"web": ("web",), "worker": ("worker",), "both": ("web", "worker")}
@@ -109,7 +111,9 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
         )
         own = OwnPlace(parked, handle=lambda message, _by, _reason: news.handle(message), now=clock.now)
         callers = Callers(store, entrance, admin_token=settings.admin_token, service_token=settings.service_token)
-        pages = Pages(entrance, membership, settings)
+        frame = Frame(settings)
+        visitors = Visitors(entrance, settings)
+        pages = (frame, EntryPages(frame, visitors, entrance, membership, settings))
         resources = (
             Cabinets(store, clock.now),
             Announcing(partial(announce_some, store)),
@@ -119,9 +123,12 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
             Internal(store, entrance, membership, erasure, callers),
             ParkedRoutes("/internal/v1/parked", [own], looks="service", acts="service"),
         )
-        routes = [*answering([route for resource in resources for route in resource.routes()]), *pages.routes()]
+        routes = [
+            *answering([route for resource in resources for route in resource.routes()]),
+            *(route for page in pages for route in page.routes()),
+        ]
         guards = callers.guards
-        render = pages.problem
+        render = frame.problem
 
     prepared = asyncio.Event()
 

@@ -28,7 +28,8 @@ from convive_kit.http import (
 from convive_kit.routes import Route
 from directory.api.callers import CALLER, path_id
 from directory.api.idempotency import HEADER, fingerprint, new_id
-from directory.api.member_models import MemberOut, NewMember
+from directory.api.member_models import MemberOut
+from directory.member_requests import NewMember
 from directory.membership import Membership
 from directory.model.cabinet import Cabinet
 from directory.model.change import Change

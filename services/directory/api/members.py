@@ -14,7 +14,8 @@ from convive_kit.http import ListOf, ListQuery, json_body, json_response, parse_
 from convive_kit.routes import Route
 from directory.api.callers import Callers, NotForYou
 from directory.api.idempotency import HEADER, fingerprint, new_id
-from directory.api.member_models import InvitationRequest, MemberOut, MemberPatch, NewMember
+from directory.api.member_models import MemberOut
+from directory.member_requests import InvitationRequest, MemberPatch, NewMember
 from directory.membership import Membership
 from directory.model.member import Member
 from directory.model.refusals import EmailTaken, KeyReused, MemberGone
