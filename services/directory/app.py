@@ -37,6 +37,9 @@ from directory.api.members import Members
 from directory.api.sessions import Sessions
 from directory.entrance import Entrance
 from directory.erasure import Erasure
+from directory.letters.letters import Letters
+from directory.letters.postman import Postman, Writer
+from directory.letters.stationery import Stationery
 from directory.membership import Membership
 from directory.metrics import DirectoryMetrics
 from directory.passwords import Passwords
@@ -69,6 +72,7 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
     bus = Bus(settings.amqp_url.get_secret_value(), taken=metrics.taken, published=metrics.published)
     store = MongoStore(database, bus=bus, entries_of=entries(clock.now), now=clock.now, observe=metrics.groups_of)
     membership = Membership(store, clock.now)
+    letters = Letters(database, clock.now)
     parked = ParkedMessages(database[PARKED])
     # Stopped from the last to the first: requests, sweepers, announcements, consumers, then what they wrote.
     process.on_stop("writes", store.drain)
@@ -151,10 +155,20 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
         render=render,
     )
     port = await process.serve(app, settings.directory_host, settings.directory_port)
-    await _prepare(clock, store, parked)
+    await _prepare(clock, store, parked, letters)
     prepared.set()
     if "worker" in parts:
         process.spawn("membership", membership.run())
+        writers: dict[str, Writer] = {}
+        postman = Postman(
+            letters,
+            writers,
+            Stationery(settings.mail_from),
+            settings.smtp_server,
+            clock.now,
+            first_backoff=settings.first_backoff,
+        )
+        process.spawn("letters", postman.run())
         for kind, relay in store.relays.items():
             process.spawn(f"outbox of {kind}", relay.run())
         if settings.retention is not None:
@@ -169,7 +183,7 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
     return port
 
 
-async def _prepare(clock: DatabaseClock, *stores: MongoStore | ParkedMessages) -> None:
+async def _prepare(clock: DatabaseClock, *stores: MongoStore | ParkedMessages | Letters) -> None:
     while True:
         try:
             await clock.measure()

@@ -46,7 +46,7 @@ from invitation.console.sessions import Sessions
 from invitation.console.showing import Showing
 from invitation.console.surroundings import Surroundings
 from invitation.delivery.channels import Channel
-from invitation.delivery.email import EmailChannel, SmtpPool, SmtpServer
+from invitation.delivery.email import EmailChannel, SmtpPool
 from invitation.delivery.mail import MailRenderer
 from invitation.delivery.slots import Delivery
 from invitation.directory import Directory
@@ -127,7 +127,7 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
     owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
     works = "worker" in parts
     channels: dict[str, Channel] = {}
-    pool = SmtpPool(_smtp_server(settings))
+    pool = SmtpPool(settings.smtp_server)
     renderer = MailRenderer(settings.mail_from)
     if works:
         process.on_stop("mail server", pool.close)
@@ -368,13 +368,3 @@ async def _prepare(database: Database, parked: ParkedMessages, clock: DatabaseCl
             await asyncio.sleep(1)
         else:
             return
-
-
-def _smtp_server(settings: InvitationSettings) -> SmtpServer:
-    return SmtpServer(
-        host=settings.smtp_host,
-        port=settings.smtp_port,
-        tls=settings.smtp_tls,
-        username=settings.smtp_username,
-        password=settings.smtp_password.get_secret_value() if settings.smtp_password else None,
-    )

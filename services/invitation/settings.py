@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, Field, SecretStr
 
@@ -46,14 +46,6 @@ class InvitationSettings(BaseServiceSettings):
         description="Keys of the links, separated by commas: the first signs, the others still verify."
         " Keep a retired key for a link's life plus 90 days.",
     )
-    smtp_host: str = Field(default="127.0.0.1", description="The mail server.")
-    smtp_port: int = Field(default=25, ge=1, le=65535, description="Its port.")
-    smtp_username: str | None = Field(default=None, description="The user it asks for, if it asks.")
-    smtp_password: SecretStr | None = Field(default=None, description="That user's password.")
-    smtp_tls: Literal["never", "starttls", "starttls_if_offered", "implicit"] = Field(
-        default="starttls_if_offered", description="How the connection to the mail server is protected."
-    )
-    mail_from: str = Field(default="noreply@convive.example", description="The address that mails come from.")
     delivery_slots: int = Field(
         default=96,
         ge=1,
@@ -68,9 +60,4 @@ class InvitationSettings(BaseServiceSettings):
         ge=timedelta(seconds=1),
         description="How long a process has a message to itself. One attempt may take a third of it, and what a crash"
         " left is taken over when it ends.",
-    )
-    first_backoff: timedelta = Field(
-        default=timedelta(seconds=15),
-        gt=timedelta(0),
-        description="How long to wait after the first refused attempt, about; it doubles with each further one.",
     )

@@ -14,6 +14,7 @@ from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from convive_kit.http import Network
+from convive_kit.smtp import SmtpServer, Tls
 
 PREFIX = "CONVIVE_"
 Item = TypeVar("Item")
@@ -44,6 +45,19 @@ class BaseServiceSettings(BaseSettings):
         default=SecretStr("mongodb://127.0.0.1:27017/"),
         description="Where the database is (mongodb:// or mongodb+srv://, with user and password).",
     )
+    smtp_host: str = Field(default="127.0.0.1", description="The mail server.")
+    smtp_port: int = Field(default=25, ge=1, le=65535, description="Its port.")
+    smtp_username: str | None = Field(default=None, description="The user it asks for, if it asks.")
+    smtp_password: SecretStr | None = Field(default=None, description="That user's password.")
+    smtp_tls: Tls = Field(
+        default="starttls_if_offered", description="How the connection to the mail server is protected."
+    )
+    mail_from: str = Field(default="noreply@convive.example", description="The address that mails come from.")
+    first_backoff: timedelta = Field(
+        default=timedelta(seconds=15),
+        gt=timedelta(0),
+        description="How long to wait after the first refused attempt, about; it doubles with each further one.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="The least severe log lines that are written."
     )
@@ -72,6 +86,11 @@ class BaseServiceSettings(BaseSettings):
         gt=timedelta(0),
         description="How long a service may take to finish its work after SIGTERM.",
     )
+
+    @property
+    def smtp_server(self) -> SmtpServer:
+        password = self.smtp_password.get_secret_value() if self.smtp_password else None
+        return SmtpServer(self.smtp_host, self.smtp_port, self.smtp_tls, self.smtp_username, password)
 
 
 Settings = TypeVar("Settings", bound=BaseServiceSettings)

@@ -1,38 +1,17 @@
-"""The two languages of the pages, and which of them a reader gets."""
+"""Which of the two languages a reader gets."""
 
 from __future__ import annotations
 
-import gettext
-from io import BytesIO
-from pathlib import Path
-from typing import Literal, TypeAlias, cast
+from typing import cast
 
 from aiohttp import web
 from babel.core import negotiate_locale
-from babel.messages.mofile import write_mo
-from babel.messages.pofile import read_po
 
-Language: TypeAlias = Literal["fr", "en"]
+from directory.i18n import LANGUAGES, Language, msgid, translations
 
-LANGUAGES: tuple[Language, ...] = ("fr", "en")
+__all__ = ["COOKIE", "LANGUAGES", "Language", "language_of", "msgid", "translations"]
+
 COOKIE = "convive_language"
-_CATALOGUES = Path(__file__).parents[1] / "locale"
-
-
-def msgid(text: str) -> str:
-    """Marks a sentence for translation where it is written; it is translated where it is read."""
-    return text
-
-
-def translations(language: Language) -> gettext.NullTranslations:
-    """The catalogue, compiled in memory from its `.po` file. English is what the code is written in."""
-    if language == "en":
-        return gettext.NullTranslations()
-    compiled = BytesIO()
-    with (_CATALOGUES / language / "LC_MESSAGES" / "directory.po").open("rb") as lines:
-        write_mo(compiled, read_po(lines, locale=language))
-    compiled.seek(0)
-    return gettext.GNUTranslations(compiled)
 
 
 def language_of(request: web.Request) -> Language:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 import time
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, cast
+from typing import cast
 
 import aiosmtplib
 import structlog
 from aiosmtplib import SMTPException, SMTPHeloError
 
 from convive_kit import tracing
+from convive_kit.smtp import SmtpServer
 from invitation.delivery.channels import Accepted, ProviderAway, RefusedForGood, RefusedForNow
 from invitation.delivery.dialogue import Dialogue, Disconnected, Refused, Reply
 from invitation.delivery.headers import UnusableAddress
@@ -24,23 +24,10 @@ from invitation.store.protocol import Names, Store
 
 log = structlog.stdlib.get_logger(__name__)
 
-Tls = Literal["never", "starttls", "starttls_if_offered", "implicit"]
 _IDLE_FOR = 30.0
 """Seconds after which an unused connection is closed; servers drop them after a few minutes (RFC 5321 4.5.3.2.7)."""
 _MAILS_PER_CONNECTION = 1000
-_CONNECT_TIMEOUT = 10.0
 _REPLY_SHOWN = 200
-
-
-@dataclass(frozen=True, slots=True)
-class SmtpServer:
-    """Where mail is handed in."""
-
-    host: str
-    port: int
-    tls: Tls = "starttls_if_offered"
-    username: str | None = None
-    password: str | None = None
 
 
 @dataclass(slots=True)
@@ -57,8 +44,7 @@ class SmtpPool:
 
     def __init__(self, server: SmtpServer) -> None:
         self._server = server
-        # One for all: making it reads every certificate authority the machine trusts, some 25 ms each time.
-        self._tls = None if server.tls == "never" else ssl.create_default_context()
+        self._trusted = server.trusted()
         self._idle: list[_Connection] = []
 
     async def send(self, sender: str, recipient: str, message: bytes) -> str:
@@ -129,17 +115,7 @@ class SmtpPool:
         return None
 
     async def _connect(self) -> _Connection:
-        server = self._server
-        client = aiosmtplib.SMTP(
-            hostname=server.host,
-            port=server.port,
-            timeout=_CONNECT_TIMEOUT,
-            use_tls=server.tls == "implicit",
-            start_tls={"never": False, "implicit": False, "starttls": True, "starttls_if_offered": None}[server.tls],
-            username=server.username,
-            password=server.password,
-            tls_context=self._tls,
-        )
+        client = self._server.client(self._trusted)
         try:
             await client.connect()
             if client.is_ehlo_or_helo_needed:  # it has asked already where it had to, to secure the connection

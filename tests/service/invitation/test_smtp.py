@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from convive_kit.smtp import SmtpServer
 from invitation.delivery.channels import ProviderAway, RefusedForGood, RefusedForNow
-from invitation.delivery.email import SmtpPool, SmtpServer
+from invitation.delivery.email import SmtpPool
 
 MESSAGE = b"Subject: x\r\n\r\n.hidden\r\nline\r\n"
 

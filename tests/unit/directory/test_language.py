@@ -1,41 +1,41 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from aiohttp.test_utils import make_mocked_request
-from babel.messages.extract import extract_from_file
+from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
-from jinja2.ext import babel_extract
 
 import directory
 from directory.web.language import COOKIE, language_of
 
 ROOM = Path(directory.__file__).parent
+SOURCES = [("**.py", "python"), ("**.html", "jinja2.ext:babel_extract"), ("**.txt", "jinja2.ext:babel_extract")]
 
 
 def sentences() -> set[str]:
-    """Everything the pages say, in English."""
-    found: set[str] = set()
-    for page in (ROOM / "web" / "templates").glob("*.html"):
-        with page.open("rb") as file:
-            for _, _, message, _ in babel_extract(file, ["_"], [], {}):  # pyright: ignore[reportArgumentType]
-                text = message[0] if isinstance(message, tuple) else message
-                found |= {text} if text else set()  # None: a sentence that is marked where it is written
-    for module in (ROOM / "web").glob("*.py"):
-        found |= {str(row[1]) for row in extract_from_file("python", module, keywords={"msgid": None})}
-    return found
+    """Everything the pages and letters say, in English."""
+    loud = {pattern: {"silent": "false"} for pattern, _ in SOURCES}
+    found = extract_from_dir(ROOM, SOURCES, loud, keywords={"_": None, "msgid": None, "ngettext": (1, 2)})
+    return {message[0] if isinstance(message, tuple) else message for _, _, message, _, _ in found}
 
 
 def test_every_sentence_has_a_french_one_and_none_is_left_over() -> None:
     with (ROOM / "locale" / "fr" / "LC_MESSAGES" / "directory.po").open("rb") as lines:
-        french = {str(message.id): str(message.string) for message in read_po(lines) if message.id}
-    assert set(french) == sentences()
-    assert all(french.values())
-    for english, text in french.items():
+        french = [(_forms(message.id), _forms(message.string or "")) for message in read_po(lines) if message.id]
+    assert {english[0] for english, _ in french} == sentences()
+    for english, text in [pair for ids, texts in french for pair in zip(ids, texts, strict=True)]:
+        assert text, english
         assert set(re.findall(r"%\(\w+\)s", english)) == set(re.findall(r"%\(\w+\)s", text))
         assert not re.search(r"[ \w][?!;:]( |$)", text.replace("\u00a0", "¤")), f"no non-breaking space: {text}"
+
+
+def _forms(text: str | Sequence[str]) -> Sequence[str]:
+    """A sentence, or its singular and plural."""
+    return [text] if isinstance(text, str) else text
 
 
 @pytest.mark.parametrize(
