@@ -31,6 +31,7 @@ from directory.api.announcing import Announcing
 from directory.api.answers import answering
 from directory.api.cabinets import Cabinets
 from directory.api.callers import Callers
+from directory.api.capabilities import Capabilities
 from directory.api.dossiers import Dossiers
 from directory.api.internal import Internal
 from directory.api.members import Members
@@ -45,6 +46,7 @@ from directory.metrics import DirectoryMetrics
 from directory.passwords import Passwords
 from directory.settings import DirectorySettings
 from directory.store.mongo import MongoStore
+from directory.web import wording
 from directory.web.entry import EntryPages
 from directory.web.frame import Frame
 from directory.web.visitors import Visitors
@@ -71,8 +73,8 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
     clock = DatabaseClock(client)
     bus = Bus(settings.amqp_url.get_secret_value(), taken=metrics.taken, published=metrics.published)
     store = MongoStore(database, bus=bus, entries_of=entries(clock.now), now=clock.now, observe=metrics.groups_of)
-    membership = Membership(store, clock.now)
     letters = Letters(database, clock.now)
+    membership = Membership(store, clock.now, retired=settings.retired_roles)
     parked = ParkedMessages(database[PARKED])
     # Stopped from the last to the first: requests, sweepers, announcements, consumers, then what they wrote.
     process.on_stop("writes", store.drain)
@@ -121,6 +123,7 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
         resources = (
             Cabinets(store, clock.now),
             Announcing(partial(announce_some, store)),
+            Capabilities(store, entrance, retired=settings.retired_roles, labels=wording.role_labels()),
             Dossiers(store, membership, clock.now),
             Members(store, membership, callers, clock.now),
             Sessions(entrance, membership, settings.trusted_proxies),

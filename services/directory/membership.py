@@ -7,7 +7,7 @@ leaves work that a sweeper finishes, never something half true.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,6 +24,7 @@ from directory.model.change import Change
 from directory.model.dossier import Dossier
 from directory.model.member import Member
 from directory.model.refusals import DossierArchived, EmailTaken, MemberGone
+from directory.model.roles import refuse_unassignable
 from directory.store.protocol import Store, settle
 
 log = structlog.stdlib.get_logger(__name__)
@@ -42,17 +43,27 @@ class Place:
 
 class Membership:
     def __init__(
-        self, store: Store, now: Callable[[], datetime], *, patience: timedelta = timedelta(seconds=30)
+        self,
+        store: Store,
+        now: Callable[[], datetime],
+        *,
+        retired: Collection[str] = (),
+        patience: timedelta = timedelta(seconds=30),
     ) -> None:
-        """`patience`: how long unfinished work is left to the request that began it."""
+        """`retired`: roles given to nobody new. `patience`: how long unfinished work is left to the request that began
+        it."""
         self._store = store
+        self._retired = retired
         self._now = now
         self._patience = patience
 
     async def open_dossier(
         self, opening: Change[Dossier], cabinet: Cabinet, members: Sequence[Change[Member]]
     ) -> tuple[Dossier, list[Member]]:
-        """Save a new dossier and add the members written with it; raises `DuplicateKey` when it is there already."""
+        """Save a new dossier and add the members written with it; raises `DuplicateKey` when it is there already, and
+        `FieldRefused` for a retired role."""
+        for number, change in enumerate(members):
+            refuse_unassignable(change.after.role, self._retired, field=f"members.{number}.role")
         dossier = await self._store.save(opening)
         return await self.finish(dossier, cabinet), await self.members_named(members)
 
@@ -86,7 +97,9 @@ class Membership:
             log.warning("member.added_by_somebody_else", dossier=change.after.dossier_id)
 
     async def add(self, change: Change[Member]) -> Member:
-        """Save a new member; raises `DuplicateKey`, `EmailTaken`, or `DossierArchived` when that came between."""
+        """Save a new member; raises `DuplicateKey`, `EmailTaken`, `DossierArchived` when that came between, or
+        `FieldRefused` for a retired role."""
+        refuse_unassignable(change.after.role, self._retired)
         member = await self._store.save(change)
         dossier = await self._store.dossier(member.dossier_id)
         if dossier and dossier.archived_at:
@@ -102,9 +115,13 @@ class Membership:
                 # Redeemed, but a crash kept the member from being told.
                 await self.attach(member.id, account, signed_in=False)
         now = self._now()
-        return await settle(
-            self._store, self._loader(member.id), lambda current: current.edited(fields, dossier, cabinet, now)
-        )
+
+        def decide(current: Member) -> Change[Member] | None:
+            if fields.get("role", current.role) != current.role:
+                refuse_unassignable(fields["role"], self._retired)
+            return current.edited(fields, dossier, cabinet, now)
+
+        return await settle(self._store, self._loader(member.id), decide)
 
     async def invite(self, member_id: str, channel: str, requested_by: str | None) -> Member:
         now = self._now()

@@ -8,8 +8,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, SecretStr
 
+from convive_contracts.events import Role
 from convive_kit.rate_limit import parse
-from convive_kit.settings import BaseServiceSettings
+from convive_kit.settings import BaseServiceSettings, CommaSeparated
 
 
 def _without_slash(url: str) -> str:
@@ -56,6 +57,11 @@ class DirectorySettings(BaseServiceSettings):
     )
     password_threads: int = Field(
         default=2, ge=1, le=64, description="Passwords hashed at the same time, at 19 MiB of memory each."
+    )
+    retired_roles: CommaSeparated[Role] = Field(
+        default=(),
+        description="Roles that nobody is given any more, separated by commas, e.g. expense_approver; whoever has one"
+        " keeps it.",
     )
     admin_token: Token = Field(description="Who holds it makes cabinets and their API keys.")
     service_token: Token = Field(description="Shared by the two services; signs their calls.")

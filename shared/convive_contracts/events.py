@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from datetime import datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 DIRECTORY_SOURCE = "/convive/directory"
 INVITATION_SOURCE = "/convive/invitation"
@@ -56,6 +56,7 @@ Address = Annotated[str, Field(max_length=254), AfterValidator(_shaped_like_an_a
 Id = Annotated[str, Field(max_length=64), AfterValidator(_a_uuid)]
 """A UUID as text, brought to lower case with hyphens."""
 Short = Annotated[str, Field(max_length=200), AfterValidator(_free_of_controls)]
+_Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Phone = Annotated[str, Field(max_length=32, pattern=r"^\+[1-9][0-9]{6,14}$")]
 """E.164: a plus sign, the country code, the number, no spaces."""
 TimeOfDay = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
@@ -67,7 +68,11 @@ class _Data(BaseModel):
 
 
 class Member(_Data):
-    """One person's place in one dossier. `email` is the login; `phone` (E.164) is needed for an invitation by SMS."""
+    """One person's place in one dossier. `email` is the login; `phone` (E.164) is needed for an invitation by SMS.
+
+    `capabilities` are what the role and its option let them do, where the publisher says so. With them, a role that is
+    new to the reader can be understood: it must name them.
+    """
 
     id: Id
     first_name: Name
@@ -77,8 +82,18 @@ class Member(_Data):
     phone: Phone | None = None
     locale: Annotated[str, Field(max_length=35, pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*$")] = "fr"
     time_zone: Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9_+\-/]+$")] = "Europe/Paris"
-    role: Role = "standard_user"
+    # Before the role, which is judged by them.
+    capabilities: Annotated[tuple[_Word, ...], Field(max_length=100)] | None = None
+    role: _Word = "standard_user"
     own_expense_reports: bool = False
+
+    @field_validator("role")
+    @classmethod
+    def _known_or_explained(cls, role: str, info: ValidationInfo) -> str:
+        if role not in get_args(Role) and info.data.get("capabilities") is None:
+            known = ", ".join(get_args(Role))
+            raise ValueError(f"must be one of {known}; another role must come with its `capabilities`")
+        return role
 
 
 class Dossier(_Data):

@@ -59,10 +59,17 @@ class Callers:
     def __init__(self, store: Store, entrance: Entrance, *, admin_token: SecretStr, service_token: SecretStr) -> None:
         self._store = store
         self._entrance = entrance
+        cabinet = self._check(cabinets=True, people=False)
         self.guards = (
             Guard("admin", "The administration token of this installation.", holder_of(admin_token)),
             Guard("service", "The token the two services share.", holder_of(service_token)),
-            Guard("cabinet", "A cabinet's API key.", self._check(cabinets=True, people=False)),
+            Guard("cabinet", "A cabinet's API key.", cabinet),
+            Guard("firm", "A cabinet's API key, for itself, or the administration token.", _or(admin_token, cabinet)),
+            Guard(
+                "asker",
+                "A cabinet's API key, for its own dossiers, or the token the two services share.",
+                _or(service_token, cabinet),
+            ),
             Guard("person", "A session token.", self._check(cabinets=False, people=True)),
             Guard("user", "A cabinet's API key, or a session token.", self._check(cabinets=True, people=True)),
         )
@@ -125,6 +132,16 @@ class Callers:
         if member is None or dossier is None or cabinet is None:
             raise not_found("member")
         return member, dossier, cabinet
+
+
+def _or(token: SecretStr, check: Callable[[web.Request], Awaitable[None]]) -> Callable[[web.Request], Awaitable[None]]:
+    """Lets in whoever holds `token`, without a caller in the request, and whoever `check` lets in."""
+
+    async def either(request: web.Request) -> None:
+        if not same_secret(bearer_token(request) or "", token.get_secret_value()):
+            await check(request)
+
+    return either
 
 
 def path_id(request: web.Request, what: str) -> str:

@@ -13,7 +13,7 @@ from directory.model.cabinet import Cabinet
 from directory.model.change import Announcement, Change, Stored
 from directory.model.dossier import Dossier
 from directory.model.refusals import AlreadyIn, EmailIsLogin, FieldRefused, MemberGone
-from directory.model.roles import may_be_assigned
+from directory.model.roles import capabilities, refuse_unassignable
 
 # The invitation service answers a resend in these states with a refusal, so nobody should be promised one.
 _IN = ("password_set", "active")
@@ -68,8 +68,7 @@ class Member(Stored):
     def added(fields: Mapping[str, Any], dossier: Dossier, cabinet: Cabinet) -> Change[Member]:
         """A new member, who is invited unless `invite_by` is `none`. `fields` are the document's."""
         member = Member.model_validate({**fields, "dossier_id": dossier.id, "cabinet_id": cabinet.id})
-        if not may_be_assigned(member.role):
-            raise FieldRefused("This role is no longer given to anybody: choose another.", field="role")
+        refuse_unassignable(member.role)
         if member.invite_by != "none":
             note = member.pending(member.invite_by, member.created_at)
             member = member.model_copy(update={"invitation": note})
@@ -90,8 +89,8 @@ class Member(Stored):
             return None
         if self._accepted and fields.get("email_key", self.email_key) != self.email_key:
             raise EmailIsLogin
-        if "role" in fields and not may_be_assigned(fields["role"]):
-            raise FieldRefused("This role is no longer given to anybody: choose another.", field="role")
+        if "role" in fields:
+            refuse_unassignable(fields["role"])
         after = self.model_copy(update=fields)
         if after.invite_by == "sms" and after.phone is None:
             raise FieldRefused("A phone number is needed: this person is invited by SMS.", field="phone")
@@ -185,7 +184,11 @@ class Member(Stored):
 
     def announced(self, type: str, dossier: Dossier, cabinet: Cabinet) -> Announcement:
         """`user.created` or `user.updated`: the member in full, with the names around it."""
-        member = self.model_dump(include=_PUBLIC)
+        granted = capabilities(self.role, own_expense_reports=self.own_expense_reports)
+        member = {
+            **self.model_dump(include=_PUBLIC),
+            "capabilities": [name for name, has in granted.items() if has],
+        }
         return Announcement(
             type,
             self.id,

@@ -1,11 +1,13 @@
-"""Roles are data: one table of roles and what each may do. A role is added or retired here and nowhere else."""
+"""Roles are data: one table of roles and what each may do. A role is added here; one is retired by a setting."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from typing import Literal, TypeAlias, get_args
 
-CAPABILITIES = (
+from directory.model.refusals import FieldRefused
+
+Capability: TypeAlias = Literal[
     "see_all_documents",
     "see_own_documents",
     "approve_expense_reports",
@@ -13,38 +15,26 @@ CAPABILITIES = (
     "manage_chart_of_accounts",
     "manage_automation_rules",
     "manage_users",
-)
+]
+CAPABILITIES: tuple[Capability, ...] = get_args(Capability)
 
-
-@dataclass(frozen=True, slots=True)
-class Role:
-    """`file_own_expense_reports` is in no role: it is switched on member by member."""
-
-    capabilities: frozenset[str]
-    # A retired role is kept by those who have it and given to nobody new.
-    retired: bool = False
-
-
-def _role(*capabilities: str, retired: bool = False) -> Role:
-    return Role(frozenset(capabilities), retired)
-
-
-ROLES: Mapping[str, Role] = {
-    "expense_approver": _role("see_all_documents", "see_own_documents", "approve_expense_reports"),
-    "standard_user": _role("see_own_documents"),
-    "administrator": _role(*(capability for capability in CAPABILITIES if capability != "file_own_expense_reports")),
+# `file_own_expense_reports` is in no role: it is switched on member by member.
+ROLES: Mapping[str, frozenset[Capability]] = {
+    "expense_approver": frozenset({"see_all_documents", "see_own_documents", "approve_expense_reports"}),
+    "standard_user": frozenset({"see_own_documents"}),
+    "administrator": frozenset(CAPABILITIES) - {"file_own_expense_reports"},
 }
-_NONE = _role()
 
 
 def capabilities(role: str, *, own_expense_reports: bool) -> dict[str, bool]:
     """Every capability with whether this member has it; an unknown role (of a foreign publisher) has none."""
-    granted = ROLES.get(role, _NONE).capabilities
+    granted = ROLES.get(role, frozenset())
     return {
         name: name in granted or (name == "file_own_expense_reports" and own_expense_reports) for name in CAPABILITIES
     }
 
 
-def may_be_assigned(role: str) -> bool:
-    """Whether the role can be given to somebody who does not have it."""
-    return role in ROLES and not ROLES[role].retired
+def refuse_unassignable(role: str, retired: Collection[str] = (), *, field: str = "role") -> None:
+    """Refuse to give the role to somebody who does not have it. A retired role is kept by those who have it."""
+    if role not in ROLES or role in retired:
+        raise FieldRefused("This role is no longer given to anybody: choose another.", field=field)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import phonenumbers
 
-from directory.web.language import Language, msgid
+from directory.web.language import LANGUAGES, Language, msgid, translations
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +42,19 @@ def role_words(role: str) -> RoleWords:
     return ROLES.get(role, OTHER_ROLE)
 
 
+def role_labels() -> dict[str, dict[str, str]]:
+    """What each role is called, by language."""
+    say = {language: translations(language).gettext for language in LANGUAGES}
+    return {role: {language: say[language](words.label) for language in LANGUAGES} for role, words in ROLES.items()}
+
+
 def phone(number: str, language: Language) -> str:
-    """A firm's number (E.164) as its clients write it, without a place to break the line."""
-    parsed = phonenumbers.parse(number)
+    """A firm's number as its clients write it, without a place to break the line; one that cannot be understood is
+    shown as it was given."""
+    try:
+        parsed = phonenumbers.parse(number, "FR")
+    except phonenumbers.NumberParseException:
+        return number
     at_home = language == "fr" and parsed.country_code == 33
     style = phonenumbers.PhoneNumberFormat.NATIONAL if at_home else phonenumbers.PhoneNumberFormat.INTERNATIONAL
     return phonenumbers.format_number(parsed, style).replace(" ", "\u00a0")

@@ -17,6 +17,9 @@ ALLOWED: dict[tuple[str, str], set[str]] = {
     ("DELETE", "/v1/cabinets/{id}/keys"): {"admin"},
     ("DELETE", "/v1/cabinets/{id}/keys/{key}"): {"admin"},
     ("POST", "/v1/announcements"): {"admin"},
+    ("GET", "/v1/cabinets/{id}"): {"admin", "cabinet", "other cabinet"},
+    ("PATCH", "/v1/cabinets/{id}"): {"admin", "cabinet", "other cabinet"},
+    ("POST", "/v1/capability-checks"): {"service", "cabinet", "other cabinet"},
     ("POST", DOSSIERS): {"cabinet", "other cabinet"},
     ("GET", DOSSIERS): {"cabinet", "other cabinet"},
     ("GET", f"{DOSSIERS}/{{id}}"): {"cabinet"},
@@ -42,7 +45,7 @@ ALLOWED: dict[tuple[str, str], set[str]] = {
     ("PUT", "/internal/v1/parked/{id}"): {"service"},
     ("DELETE", "/internal/v1/parked/{id}"): {"service"},
 }
-OPEN = {("POST", "/v1/sessions"), ("GET", "/livez"), ("GET", "/readyz")}
+OPEN = {("POST", "/v1/sessions"), ("GET", "/v1/roles"), ("GET", "/livez"), ("GET", "/readyz")}
 # Done last, so that whoever comes after still finds something.
 LAST = ("DELETE", "/v1/sessions/current")
 
