@@ -1,21 +1,22 @@
-"""`/v1/cabinets`: the firms, and their API keys."""
+"""`/v1/cabinets`: the firms, how they show themselves, and their API keys."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID, uuid4
 
 from aiohttp import web
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
-from convive_contracts.events import Short
-from convive_kit.addresses import Name
+from convive_contracts.events import Policies, Short
+from convive_kit.addresses import Email, Name
 from convive_kit.auth import ApiKey, new_api_key, secret_hash
-from convive_kit.http import Body, json_body, not_found
+from convive_kit.http import Body, Timestamp, json_body, not_found
 from convive_kit.routes import Route
-from directory.api.callers import path_id
+from directory.api.callers import CALLER, path_id
+from directory.api.member_models import Flag
 from directory.model.cabinet import ApiKey as KeptKey
 from directory.model.cabinet import Cabinet
 from directory.store.protocol import Store, settle
@@ -24,6 +25,60 @@ from directory.store.protocol import Store, settle
 class NewCabinet(Body):
     name: Name
     phone: Annotated[Short | None, Field(description="As people read it in mails, in any notation.")] = None
+
+
+def _without_accents(email: str) -> str:
+    if not email.isascii():
+        raise ValueError("Give an address in plain letters: not every mail program can answer to accents.")
+    return email
+
+
+class PoliciesPatch(Policies):
+    """What is named changes; null goes back to Convive's own choice."""
+
+    model_config = Body.model_config
+
+    sms_after_bounce: Flag = False
+
+
+class CabinetPatch(Body):
+    """A JSON merge patch."""
+
+    name: Name = ""
+    phone: Annotated[Short | None, Field(description="As people read it in mails, in any notation.")] = None
+    colour: Annotated[
+        Annotated[str, Field(pattern=r"^#[0-9A-Fa-f]{6}$"), AfterValidator(str.lower)] | None,
+        Field(
+            description="Of the button and the line under its name, in mails and on link pages.", examples=["#17594a"]
+        ),
+    ] = None
+    reply_to: Annotated[
+        Annotated[Email, AfterValidator(_without_accents)] | None,
+        Field(description="Where answers to its mails go; without it nobody reads them."),
+    ] = None
+    sms_sender: Annotated[
+        Annotated[str, Field(pattern=r"^[A-Za-z0-9 ]{1,11}$")] | None, Field(description="Whom its texts come from.")
+    ] = None
+    policies: PoliciesPatch = PoliciesPatch()
+
+    def fields(self) -> dict[str, Any]:
+        """What the caller set."""
+        return self.model_dump(exclude_unset=True)
+
+
+class CabinetOut(BaseModel):
+    id: UUID
+    name: str
+    phone: str | None
+    colour: str | None
+    reply_to: str | None
+    sms_sender: str | None
+    policies: Annotated[Policies, Field(description="null: Convive's own choice.")]
+    created_at: Timestamp
+
+    @staticmethod
+    def of(cabinet: Cabinet) -> CabinetOut:
+        return CabinetOut.model_validate(cabinet.model_dump())
 
 
 class CreatedCabinet(BaseModel):
@@ -44,10 +99,15 @@ class Cabinets:
         self._now = now
 
     def routes(self) -> list[Route]:
-        create, keys, key = "/v1/cabinets", "/v1/cabinets/{id}/keys", "/v1/cabinets/{id}/keys/{key}"
+        create, one = "/v1/cabinets", "/v1/cabinets/{id}"
+        keys, key = f"{one}/keys", f"{one}/keys/{{key}}"
         return [
             Route("POST", create, self.create, "Create a cabinet", NewCabinet, response=CreatedCabinet, status=201,
                   auth="admin"),
+            Route("GET", one, self.read, "A cabinet, and how it shows itself", response=CabinetOut, auth="firm",
+                  problems=(403, 404)),
+            Route("PATCH", one, self.edit, "Its name, face and policies", CabinetPatch, response=CabinetOut,
+                  auth="firm", problems=(403, 404)),
             Route("POST", keys, self.add_key, "Make another API key", response=CreatedKey, status=201, auth="admin",
                   problems=(404,)),
             Route("DELETE", keys, self.revoke_keys, "Revoke every API key", status=204, auth="admin", problems=(404,)),
@@ -60,6 +120,15 @@ class Cabinets:
         key = new_api_key(id)
         await self._store.save(Cabinet.found(str(id), body.name, body.phone, self._kept(key)))
         return CreatedCabinet(id=id, name=body.name, phone=body.phone, api_key=key.text())
+
+    async def read(self, request: web.Request) -> BaseModel:
+        return CabinetOut.of(await self._load(_own_id(request)))
+
+    async def edit(self, request: web.Request) -> BaseModel:
+        """Mails and pages show it within seconds; links that are out already keep their expiry."""
+        id = _own_id(request)
+        fields = (await json_body(request, CabinetPatch)).fields()
+        return CabinetOut.of(await settle(self._store, lambda: self._load(id), lambda cabinet: cabinet.edited(fields)))
 
     async def add_key(self, request: web.Request) -> BaseModel:
         """Keys made before keep working until they are revoked, so a key can be exchanged without a gap."""
@@ -84,3 +153,11 @@ class Cabinets:
 
     def _kept(self, key: ApiKey) -> KeptKey:
         return KeptKey(id=key.key_id, hash=secret_hash(key.secret), created_at=self._now())
+
+
+def _own_id(request: web.Request) -> str:
+    """The cabinet of the path, where it is the caller's own or the caller administers all."""
+    id, caller = path_id(request, "cabinet"), request.get(CALLER)
+    if caller and caller.cabinet and caller.cabinet.id != id:
+        raise not_found("cabinet")
+    return id

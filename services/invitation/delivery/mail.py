@@ -10,16 +10,18 @@ from __future__ import annotations
 import re
 from binascii import b2a_qp
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import lru_cache
 from html import escape
 from pathlib import Path
 
 import mrml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from invitation.delivery.headers import address_bytes, mailbox, unstructured
+from invitation.colours import Palette, palette
+from invitation.delivery.headers import UnusableAddress, address_bytes, mailbox, unstructured
 from invitation.i18n import LOCALES, Locale, msgid, supported, translations
 from invitation.wording import (
     CONTACT,
@@ -63,6 +65,8 @@ class Letter:
     time_zone: str
     invited_by: str | None
     reminder: bool = False
+    colour: str | None = None
+    reply_to: str | None = None
 
 
 SENDER = msgid("%(cabinet)s via Convive")
@@ -81,6 +85,11 @@ OPENING = {
     (True, True): msgid(
         "Your access to the online file “%(dossier)s”, prepared by %(person)s of %(cabinet)s, is still waiting."
     ),
+}
+# By whether somebody reads the answers.
+SENT_BY = {
+    False: msgid("Sent automatically by Convive on behalf of %(cabinet)s. Replies to this address are not read."),
+    True: msgid("Sent automatically by Convive on behalf of %(cabinet)s, which reads your reply."),
 }
 
 
@@ -138,7 +147,7 @@ class PreparedLetter:
             "role": self.say(words.label),
             "may": f"{may} {self.say(OWN_EXPENSES)}" if letter.own_expense_reports else may,
             "contact": self.say(CONTACT_BY_PHONE if names["phone"] else CONTACT) % names,
-            "cabinet": names["cabinet"],
+            "sent_by": self.say(SENT_BY[letter.reply_to is not None]) % names,
             "until": names["until"],
         }
 
@@ -164,17 +173,23 @@ class MailRenderer:
         Raises UnusableAddress when `to` is not plainly one address.
         """
         prepared = self._letters[supported(letter.locale) or "en"]
+        answers = _answerable(letter.reply_to)
+        if answers is None and letter.reply_to is not None:
+            letter = replace(letter, reply_to=None)
         names = _names(letter, prepared.locale)
-        marked_up = prepared.sentences(letter, _marked_up(names, letter.cabinet_phone, prepared.locale))
+        in_html = _marked_up(names, letter.cabinet_phone, prepared.locale)
+        marked_up = prepared.sentences(letter, in_html)
         names = {key: isolated(name) for key, name in names.items()}
         subject = prepared.say(SUBJECT[letter.reminder]) % names
         slots = prepared.sentences(letter, names)
         slots["link"] = letter.link
         marked_up["link"] = escape(letter.link)
         marked_up["subject"] = escape(subject)
+        marked_up["cabinet"] = in_html["cabinet"]
+        marked_up.update(_shades(palette(letter.colour)))
         return b"".join(
             (
-                self._fields(letter, prepared, names["cabinet"], subject, now),
+                self._fields(letter, prepared, names["cabinet"], subject, answers, now),
                 prepared.fixed_fields,
                 prepared.text.fill(slots),
                 prepared.html.fill(marked_up),
@@ -182,7 +197,15 @@ class MailRenderer:
             )
         )
 
-    def _fields(self, letter: Letter, prepared: PreparedLetter, cabinet: str, subject: str, now: datetime) -> bytes:
+    def _fields(
+        self,
+        letter: Letter,
+        prepared: PreparedLetter,
+        cabinet: str,
+        subject: str,
+        answers: bytes | None,
+        now: datetime,
+    ) -> bytes:
         sender = prepared.say(SENDER) % {"cabinet": cabinet} if cabinet else "Convive"
         recipient = f"{plain(letter.first_name)} {plain(letter.last_name)}"
         return b"".join(
@@ -191,6 +214,7 @@ class MailRenderer:
                 mailbox(sender, self._from, column=6),
                 b"\r\nTo: ",
                 mailbox(recipient, address_bytes(letter.to), column=4),
+                b"\r\nReply-To: " + mailbox(cabinet, answers, column=10) if answers else b"",
                 b"\r\nSubject: ",
                 unstructured(subject, column=9),
                 b"\r\nDate: ",
@@ -201,6 +225,27 @@ class MailRenderer:
                 b">\r\n",
             )
         )
+
+
+def _answerable(address: str | None) -> bytes | None:
+    """A firm's address for answers, ready for a header; None for one that not every mail program could answer to."""
+    try:
+        answers = address_bytes(address) if address else None
+    except UnusableAddress:
+        return None
+    return answers if answers and answers.isascii() else None
+
+
+@lru_cache(maxsize=1024)
+def _shades(colours: Palette) -> Mapping[str, str]:
+    light, dark = colours.light, colours.dark
+    return {
+        "accent": light.fill,
+        "on_accent": light.on_fill,
+        "ink": light.text,
+        "bright": dark.fill,
+        "on_bright": dark.on_fill,
+    }
 
 
 _END = b"--" + BOUNDARY + b"--\r\n"

@@ -29,12 +29,13 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class Firm:
-    """Who invites, and to what."""
+    """Who invites, and to what. `colour` is `#rrggbb`, where the firm has chosen one."""
 
     cabinet: str
     dossier: str
     phone: str | None = None
     invited_by: str | None = None
+    colour: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,7 +149,8 @@ class LinkPages:
         raise web.HTTPSeeOther(request.path.rpartition("/")[0])
 
     async def _static(self, request: web.Request) -> web.StreamResponse:
-        file = self._renderer.static.get(request.match_info["name"])
+        name = request.match_info["name"]
+        file = self._renderer.static.get(name) or self._renderer.colours(name)
         if file is None:
             raise Problem(404)
         return file.response()
@@ -262,7 +263,7 @@ class LinkPages:
         if invitation is None or invitee is None:
             raise Problem(404, "unknown_link")
         names = await self._store.names(invitee)
-        firm = pages.Firm(names.cabinet, names.dossier, names.cabinet_phone, invitee.invited_by)
+        firm = pages.Firm(names.cabinet, names.dossier, names.cabinet_phone, invitee.invited_by, names.colour)
         return Visit(invitation, invitee, firm, link.link_sequence, _where(request, f"/i/{token}", invitee))
 
     def _refuse_dead(self, visit: Visit) -> None:

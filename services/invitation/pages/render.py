@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,22 +14,51 @@ from urllib.parse import urlsplit
 from jinja2 import Template
 
 from invitation import wording
+from invitation.colours import Shades, palette
 from invitation.i18n import LOCALES, Locale
 from invitation.pages.context import DeclineReason, Page, SignedIn, Visit
 from invitation.pages.passwords import LONGEST, SHORTEST, Reason, explain
 from invitation.rendering import StaticFile, static_files, templates
 
 ROOM = Path(__file__).parent
+_COLOURS = re.compile(r"firm-([0-9a-f]{6})\.css")
 
 
 class PageRenderer:
     def __init__(self, *, static_path: str = "/i/static") -> None:
         """`static_path` is where the files of `static` are served."""
         self.static = static_files(ROOM / "static", static_path)
+        self._static_path = static_path
         self._templates = {locale: _templates(locale, self.static) for locale in LOCALES}
 
     def render(self, page: Page, visit: Visit) -> str:
-        return self._templates[visit.locale][page.template].render(page=page, visit=visit, firm=page.firm)
+        colour = page.firm.colour if page.firm else None
+        colours = self.colours(f"firm-{colour[1:]}.css") if colour else None
+        return self._templates[visit.locale][page.template].render(
+            page=page, visit=visit, firm=page.firm, colours=colours.path if colours else None
+        )
+
+    def colours(self, name: str) -> StaticFile | None:
+        """The style sheet `firm-<rrggbb>.css`, which gives a page a firm's colour. A file, because no style stands in
+        the page itself."""
+        colour = _COLOURS.fullmatch(name)
+        return _colours(colour[1], self._static_path) if colour else None
+
+
+@lru_cache(maxsize=1024)
+def _colours(colour: str, static_path: str) -> StaticFile:
+    shades = palette(f"#{colour}")
+    dark = f"@media (prefers-color-scheme: dark) {{ {_root(shades.dark)} }}"
+    body = f"{_root(shades.light)}\n{dark}\n".encode()
+    path = f"{static_path}/firm-{colour}.css?v={sha256(body).hexdigest()[:12]}"
+    return StaticFile(path, "text/css", body)
+
+
+def _root(shades: Shades) -> str:
+    return (
+        f":root {{ --accent: {shades.text}; --accent-strong: {shades.strong_text}; --fill: {shades.fill};"
+        f" --fill-strong: {shades.strong_fill}; --on-fill: {shades.on_fill}; }}"
+    )
 
 
 def _templates(locale: Locale, static: Mapping[str, StaticFile]) -> dict[str, Template]:

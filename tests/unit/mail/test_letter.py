@@ -190,6 +190,28 @@ def test_the_html_fetches_nothing_and_links_to_the_link_alone() -> None:
     assert not re.search(r"<(img|link|script|iframe)\b|@import|url\(", document)
 
 
+def test_the_button_has_the_firms_colour_and_words_that_can_be_read_on_it() -> None:
+    for colour, words in (("#7a1f5c", "#ffffff"), ("#ffd400", "#000000")):
+        document = part(read(replace(JEANNE, colour=colour)), "html")
+        (button,) = re.findall(r'<td[^>]*bgcolor="([^"]*)"', document)
+        assert button == colour
+        assert f"solid 3px {colour}" in document
+        assert f"color:{words};" in document
+    assert 'bgcolor="#17594a"' in part(read(JEANNE), "html")
+
+
+def test_answers_go_to_the_firm_where_it_wants_them_and_the_mail_says_so() -> None:
+    answered = read(replace(JEANNE, locale="en", reply_to="bonjour@leger.example"))
+    assert answered["Reply-To"] == "Cabinet Léger <bonjour@leger.example>"
+    assert "Cabinet Léger, which reads your reply." in part(answered, "plain")
+    assert "which reads your reply." in part(answered, "html")
+    assert [field for field in answered.keys() if field != "Reply-To"] == FIELDS  # noqa: SIM118 - in their order
+    for nowhere in (None, "a,b@c.example", "zoé@leger.example", "a@b.example\r\nBcc: c@d.example"):
+        unanswered = read(replace(JEANNE, locale="en", reply_to=nowhere))
+        assert list(unanswered.keys()) == FIELDS
+        assert "Replies to this address are not read." in part(unanswered, "plain")
+
+
 def test_an_unknown_time_zone_is_told_in_universal_time() -> None:
     assert "09:30 (UTC)" in part(read(replace(JEANNE, locale="en", time_zone="Mars/Olympus")), "plain")
 

@@ -118,6 +118,14 @@ def test_a_page_has_no_inline_script_or_style_and_loads_only_our_own_files(page:
     assert set(loaded) == {file.path for file in RENDERER.static.values()}
 
 
+def test_a_firm_with_a_colour_has_one_more_file_of_ours_and_still_no_style_in_the_page() -> None:
+    read = outline(Invitation(replace(FIRM, colour="#7a1f5c"), JEANNE))
+    colours = RENDERER.colours("firm-7a1f5c.css")
+    assert colours
+    assert [link["href"] for link in read.all("link") if link["rel"] == "stylesheet"][1:] == [colours.path]
+    assert not read.all("style")
+
+
 @every_page
 @every_language
 def test_a_page_can_be_read_in_the_other_language(page: Page, locale: Locale) -> None:
