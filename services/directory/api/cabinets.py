@@ -16,7 +16,7 @@ from convive_kit.auth import ApiKey, new_api_key, secret_hash
 from convive_kit.http import Body, Timestamp, json_body, not_found
 from convive_kit.routes import Route
 from directory.api.callers import CALLER, path_id
-from directory.api.member_models import Flag
+from directory.member_requests import Flag
 from directory.model.cabinet import ApiKey as KeptKey
 from directory.model.cabinet import Cabinet
 from directory.store.protocol import Store, settle
