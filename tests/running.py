@@ -19,7 +19,7 @@ import json
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -163,6 +163,17 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
+class Sms:
+    """A text message that the inbox took."""
+
+    to: str
+    sender: str
+    text: str
+    link: str
+    segments: int
+
+
+@dataclass(frozen=True, slots=True)
 class Mail:
     """A message that the inbox took."""
 
@@ -182,6 +193,11 @@ class Mail:
 def new_address(name: str = "jeannette") -> str:
     """An e-mail address that nobody else uses."""
     return f"{name}.{uuid4().hex[:12]}@example.com"
+
+
+def new_phone() -> str:
+    """A mobile number that nobody else uses, in E.164."""
+    return f"+3361{secrets.randbelow(10**7):07}"
 
 
 def new_client() -> str:
@@ -305,7 +321,7 @@ class Stack:
         ports: list[int] = []
         for _ in range(4):
             ports.append(free_port(ports))
-        tokens = Credentials(*(secrets.token_urlsafe(32) for _ in range(4)))
+        tokens = Credentials.new()
         directory, invitation, inbox, smtp = ports
         self.around = Surroundings(amqp_url, mongo_url, directory, invitation, inbox, smtp, tokens)
         self.admin_token, self.ops_token = tokens.admin_token, tokens.ops_token
@@ -325,7 +341,7 @@ class Stack:
         }
         self._own = {"directory": dict(directory_settings or {}), "invitation": dict(invitation_settings or {})}
         self._log_seen: dict[Path, int] = {}
-        self.private: set[str] = {self.admin_token, self.ops_token, self.service_token, self.link_key}
+        self.private: set[str] = {getattr(tokens, kind.name) for kind in fields(tokens)}
         """What no log line may contain: secrets, names, addresses. The calls below add what they learn."""
         self.directory = Api(self.around.directory_url)
         self.invitation = Api(self.around.invitation_url)
@@ -542,9 +558,29 @@ class Stack:
 
         return (await until(enough, within=within, what=f"{count} mail(s) to {to}"))[0]
 
-    async def misbehave(self, mode: str, *, match: str = "", rate: float = 1.0) -> None:
-        """Make the mail server misbehave towards addresses that contain `match` (`accept` ends it)."""
-        body = {"email": {"mode": mode, "match": match, "rate": rate}}
+    async def texts(self, to: str) -> list[Sms]:
+        """The text messages to a number (E.164), newest first."""
+        answer = await self.inbox.call("GET", str(URL("/api/messages").with_query(to=to)))
+        found: list[Sms] = []
+        for message in answer.ok():
+            if message["channel"] == "sms":
+                [link] = message["links"]
+                self.private.add(link.rpartition("/")[2])
+                found.append(Sms(message["to"], message["from"], message["text"], link, message["segments"]))
+        return found
+
+    async def text(self, to: str, *, count: int = 1, within: float = 15.0) -> Sms:
+        """The newest text message to a number (E.164), once there are at least `count`."""
+
+        async def enough() -> list[Sms]:
+            found = await self.texts(to)
+            return found if len(found) >= count else []
+
+        return (await until(enough, within=within, what=f"{count} text message(s)"))[0]
+
+    async def misbehave(self, mode: str, *, channel: str = "email", match: str = "", rate: float = 1.0) -> None:
+        """Make a provider misbehave towards addresses or numbers that contain `match` (`accept` ends it)."""
+        body = {channel: {"mode": mode, "match": match, "rate": rate}}
         (await self.inbox.call("PUT", "/api/behaviour", json=body)).ok()
 
     # --- bus ------------------------------------------------------------------------------------------------------

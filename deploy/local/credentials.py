@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import cast
 
@@ -18,11 +18,18 @@ class Credentials:
     ops_token: str
     service_token: str
     link_key: str
+    sms_token: str
+    sms_signing_key: str
+
+    @classmethod
+    def new(cls) -> Credentials:
+        """Ones that nobody else has."""
+        return cls(*(secrets.token_urlsafe(32) for _ in fields(cls)))
 
 
 def kept_credentials(file: Path) -> Credentials:
     """Those of the last start; new ones when there are none, or not all of them."""
-    fresh = asdict(Credentials(*(secrets.token_urlsafe(32) for _ in range(4))))
+    fresh = asdict(Credentials.new())
     try:
         known = cast("dict[str, str]", json.loads(file.read_text()))
     except (FileNotFoundError, ValueError):

@@ -47,14 +47,16 @@ from invitation.console.showing import Showing
 from invitation.console.surroundings import Surroundings
 from invitation.delivery.channels import Channel
 from invitation.delivery.email import EmailChannel, SmtpPool
+from invitation.delivery.gateways.generic import GenericGateway
 from invitation.delivery.mail import MailRenderer
 from invitation.delivery.slots import Delivery
+from invitation.delivery.sms import Bounds, Gateway, SmsChannel
 from invitation.directory import Directory
 from invitation.due import DueLoop
 from invitation.intake.events import CONSUMED, Intake, Replayed
 from invitation.intake.rebuilding import Rebuilding
 from invitation.intake.waiting import WaitingRoom
-from invitation.lifecycle.links import Links
+from invitation.lifecycle.links import Links, References
 from invitation.lifecycle.schedule import Policy
 from invitation.lifecycle.states import State
 from invitation.metrics import DUE, RUNS, InvitationMetrics, run_samples
@@ -114,7 +116,9 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
     commit = GroupCommit(database[INVITATIONS], observe=metrics.groups_of(INVITATIONS))
     relay = Relay(bus=bus, collection=database[INVITATIONS], commit=commit, now=clock.now)
     store = MongoStore(database, commit, relay.announce, saved=metrics.saved)
-    links = Links([key.get_secret_value() for key in settings.link_keys], base_url=settings.invitation_url)
+    link_keys = [key.get_secret_value() for key in settings.link_keys]
+    links = Links(link_keys, base_url=settings.invitation_url)
+    references = References(link_keys)
     policy = Policy(
         link_life=settings.link_life,
         lease=settings.delivery_lease,
@@ -126,12 +130,17 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
 
     owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
     works = "worker" in parts
+    limiter = Limiter(settings.mongo_url.get_secret_value(), settings.invitation_database)
     channels: dict[str, Channel] = {}
     pool = SmtpPool(settings.smtp_server)
     renderer = MailRenderer(settings.mail_from)
     if works:
         process.on_stop("mail server", pool.close)
         channels["email"] = EmailChannel(pool, renderer, links, store, mail_from=settings.mail_from)
+        if gateway := _gateway(settings):
+            process.on_stop("SMS gateway", gateway.close)
+            bounds = Bounds(settings.sms_countries, settings.sms_limit_number, settings.sms_limit_firm)
+            channels["sms"] = SmsChannel(gateway, links, references, store, limiter, bounds, sender=settings.sms_sender)
     delivery = Delivery(
         store,
         channels,
@@ -200,7 +209,6 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
     console: Frame | None = None
     feed: Feed | None = None
     if "web" in parts:
-        limiter = Limiter(settings.mongo_url.get_secret_value(), settings.invitation_database)
         directory = Directory(
             settings.directory_internal_url or settings.directory_url, settings.service_token.get_secret_value()
         )
@@ -368,3 +376,15 @@ async def _prepare(database: Database, parked: ParkedMessages, clock: DatabaseCl
             await asyncio.sleep(1)
         else:
             return
+
+
+def _gateway(settings: InvitationSettings) -> Gateway | None:
+    """Whoever sends text messages; the settings have seen to it that what is asked for here is there."""
+    receipts = f"{settings.invitation_url}/v1/receipts/{settings.sms_provider}"
+    token = settings.sms_token.get_secret_value() if settings.sms_token else ""
+    match settings.sms_provider:
+        case "generic":
+            key = settings.sms_signing_key.get_secret_value() if settings.sms_signing_key else None
+            return GenericGateway(settings.sms_url or "", token, receipts=receipts, signing_key=key)
+        case _:
+            return None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from convive_kit.settings import BaseServiceSettings, CommaSeparated
+from convive_kit.addresses import SmsSender
+from convive_kit.settings import BaseServiceSettings, CommaSeparated, variable
 
 
 def _without_slash(url: str) -> str:
@@ -20,7 +21,62 @@ Url = Annotated[str, AfterValidator(_without_slash)]
 LinkKey = Annotated[SecretStr, Field(min_length=16)]
 
 
-class InvitationSettings(BaseServiceSettings):
+Country = Annotated[str, Field(pattern="^[A-Z]{2}$")]
+# France and where else it is: overseas numbers have country codes of their own.
+_FRANCE = ("FR", "GP", "MQ", "GF", "RE", "YT", "PM", "BL", "MF", "NC", "PF", "WF")
+_NEEDED = {
+    "none": (),
+    "generic": ("sms_url", "sms_token"),
+    "twilio": ("sms_account", "sms_token"),
+    "ovh": ("sms_account", "sms_ovh_application_key", "sms_ovh_application_secret", "sms_ovh_consumer_key"),
+}
+
+
+class SmsSettings(BaseServiceSettings):
+    sms_provider: Literal["none", "generic", "twilio", "ovh"] = Field(
+        default="none", description="Who sends text messages; `none`: invitations by SMS fail, saying so."
+    )
+    sms_url: Url | None = Field(
+        default=None,
+        description="Where messages are handed in: needed for `generic`; the others know their own.",
+    )
+    sms_account: str | None = Field(
+        default=None, description="`twilio`: the account SID. `ovh`: the SMS service, e.g. sms-ab12345-1."
+    )
+    sms_token: SecretStr | None = Field(
+        default=None, description="`generic`: the bearer token. `twilio`: the account's auth token."
+    )
+    sms_signing_key: SecretStr | None = Field(
+        default=None, min_length=16, description="`generic`: requests are signed with it besides, where given."
+    )
+    sms_twilio_messaging_service: str | None = Field(
+        default=None,
+        description="`twilio`: the SID of a messaging service, whose senders are used instead of the firms'.",
+    )
+    sms_ovh_application_key: str | None = Field(default=None, description="`ovh`: which application calls.")
+    sms_ovh_application_secret: SecretStr | None = Field(default=None, description="`ovh`: its secret.")
+    sms_ovh_consumer_key: SecretStr | None = Field(default=None, description="`ovh`: whom it calls for.")
+    sms_sender: SmsSender = Field(
+        default="Convive", description="The sender of a firm that has none of its own: at most 11 letters or digits."
+    )
+    sms_countries: CommaSeparated[Country] = Field(
+        default=_FRANCE,
+        description="Where text messages may go, as ISO 3166 codes. Each further one can be abused at your expense.",
+    )
+    sms_limit_number: int = Field(default=20, ge=1, description="The most messages to one number within a day.")
+    sms_limit_firm: int = Field(
+        default=1000, ge=1, description="The most messages of one firm within a day; the others wait for the next."
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        missing = [variable(name) for name in _NEEDED[self.sms_provider] if getattr(self, name) is None]
+        if missing:
+            raise ValueError(f"{' and '.join(missing)} must be set for the SMS provider {self.sms_provider}")
+        return self
+
+
+class InvitationSettings(SmsSettings):
     invitation_host: str = Field(default="0.0.0.0", description="The interface the invitation service listens on.")
     invitation_port: int = Field(
         default=8082, ge=0, le=65535, description="The port the invitation service listens on."

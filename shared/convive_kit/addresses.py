@@ -13,6 +13,7 @@ from typing import Annotated
 import idna
 import phonenumbers
 from email_validator import EmailNotValidError, validate_email
+from phonenumbers import PhoneNumberType
 from pydantic import AfterValidator, WithJsonSchema
 
 from convive_kit.errors import Reject
@@ -28,6 +29,18 @@ class BadPhone(Reject, ValueError):
     """Give a phone number with its country code, such as +33 6 12 34 56 78."""
 
     slug = "bad_phone"
+
+
+class NoMobile(Reject, ValueError):
+    """This number cannot receive SMS: give a mobile number, such as 06 12 34 56 78, or invite by e-mail."""
+
+    slug = "not_a_mobile"
+
+
+class BadSender(Reject, ValueError):
+    """Give the name that text messages come from: at most 11 letters or digits, without accents or spaces."""
+
+    slug = "bad_sms_sender"
 
 
 class BadName(Reject, ValueError):
@@ -87,6 +100,57 @@ def normalise_phone(text: str, region: str = "FR") -> str:
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
+_LINES_THAT_TAKE_SMS = (PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE)
+
+
+def can_receive_sms(number: str) -> bool:
+    """Whether a number in E.164 is of a kind that text messages reach: no landline, premium, shared-cost or service
+    number. Where a country does not tell mobiles from landlines (the United States), every number counts."""
+    try:
+        parsed = phonenumbers.parse(number)
+    except phonenumbers.NumberParseException:
+        return False
+    return phonenumbers.number_type(parsed) in _LINES_THAT_TAKE_SMS
+
+
+def a_mobile(number: str) -> str:
+    """The number, which is in E.164. Raises `NoMobile`."""
+    if not can_receive_sms(number):
+        raise NoMobile
+    return number
+
+
+def country_of(number: str) -> str | None:
+    """The ISO 3166 code of where a number in E.164 belongs, such as `FR` or `RE`; None for none, such as satellites."""
+    try:
+        return phonenumbers.region_code_for_number(phonenumbers.parse(number))
+    except phonenumbers.NumberParseException:
+        return None
+
+
+# What French operators let through: letters, or letters and digits, at most 11 and without spaces
+# (https://af2m.org/protection-des-oadc-sensibles).
+_SENDER = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9]{1,11}")
+# Senders that could be anybody's are likely to be blocked (https://www.twilio.com/en-us/guidelines/fr/sms names INFO,
+# INFOSMS, VERIFY and NOTIFY); the others are what people of this trade might think of.
+_ANYBODY = frozenset(
+    """ALERT ALERTE ALERTES AVIS CABINET CLIENT CODE COMPTA COMPTABLE CONFIRM CONTACT DOSSIER IMPOTS INFO INFOS INFOSMS
+    INVITATION MESSAGE NEWS NOREPLY NOTICE NOTIF NOTIFY OTP PROMO RAPPEL SECURITE SERVICE SERVICES SMS SMSINFO SUPPORT
+    TEST TEXTO URGENT VERIFY""".split()  # noqa: SIM905 (one word a line is no better to read)
+)
+
+
+def clean_sms_sender(text: str) -> str:
+    """The name that text messages come from: 1 to 11 ASCII letters and digits, one of them a letter, and no word that
+    any firm could go by. Raises `BadSender`."""
+    text = text.strip(" ")
+    if _SENDER.fullmatch(text) is None:
+        raise BadSender
+    if text.upper() in _ANYBODY:
+        raise BadSender("Operators block senders that could be anybody's, such as INFO or SMS: give the firm's name.")
+    return text
+
+
 # Control characters, halves of surrogate pairs, line and paragraph separators.
 _UNSEEN = frozenset({"Cc", "Cs", "Zl", "Zp"})
 # Embeddings, overrides and isolates reorder the text around them; right-to-left letters need none of these.
@@ -112,5 +176,8 @@ Email = Annotated[
 ]
 Phone = Annotated[
     str, AfterValidator(normalise_phone), WithJsonSchema({"type": "string", "examples": ["+33612345678"]})
+]
+SmsSender = Annotated[
+    str, AfterValidator(clean_sms_sender), WithJsonSchema({"type": "string", "maxLength": 11, "examples": ["LEGER"]})
 ]
 Name = Annotated[str, AfterValidator(clean_name), WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 100})]

@@ -75,7 +75,7 @@ class Limiter:
         """Counts one `name` (what is limited) by `key` (who or what does it) against a `limit` such as "10/minute".
         Hits that are refused count too, but never lengthen the wait."""
         item = parse(limit)
-        counter = item.key_for(name, hashlib.sha256(key.encode()).hexdigest())
+        counter = _counter(item, name, key)
         try:
             async with asyncio.timeout(self._time_limit):
                 if await self._storage.incr(counter, item.get_expiry()) <= item.amount:
@@ -85,8 +85,21 @@ class Limiter:
             raise LimiterAway from error
         return min(max(1, math.ceil(left)), item.get_expiry())
 
+    async def take_back(self, name: str, key: str, limit: str) -> None:
+        """What `hit` counted did not happen after all."""
+        item = parse(limit)
+        try:
+            async with asyncio.timeout(self._time_limit):
+                await self._storage.incr(_counter(item, name, key), item.get_expiry(), amount=-1)
+        except (PyMongoError, TimeoutError) as error:
+            raise LimiterAway from error
+
     def close(self) -> None:
         self._storage.storage.close()
+
+
+def _counter(item: limits.RateLimitItem, name: str, key: str) -> str:
+    return item.key_for(name, hashlib.sha256(key.encode()).hexdigest())
 
 
 class LocalLimiter:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import shutil
 import sys
 import tempfile
@@ -117,7 +116,7 @@ class Stage:
             invitation_port=free_port([smtp_port, directory]),
             inbox_port=0,
             smtp_port=smtp_port,
-            credentials=Credentials(*(secrets.token_urlsafe(32) for _ in range(4))),
+            credentials=Credentials.new(),
         )
 
     # --- what can be seen from outside -----------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import shutil
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -45,7 +44,7 @@ class Stage:
         self.broker = Broker(folder / "broker")
         self.database = Database(folder / "database")
         self.sink = MailSink(seed)
-        self.credentials = Credentials(*(secrets.token_urlsafe(32) for _ in range(4)))
+        self.credentials = Credentials.new()
         self.services: dict[str, Service] = {}
         self.lines: dict[str, Proxy] = {}
         self.down: set[str] = set()

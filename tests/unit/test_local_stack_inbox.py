@@ -34,6 +34,11 @@ class Inbox:
             message, hostname=LOOPBACK, port=self.smtp_port, timeout=timeout, start_tls=False, recipients=[to]
         )
 
+    async def text(self, to: str = "+33612345678", *, reference: str = "") -> tuple[int, Any]:
+        sms = {"to": to, "from": "LEGER", "text": f"Votre lien : {LINK}."}
+        async with self.http.post("/sms/messages", json=sms, headers={"Idempotency-Key": reference}) as response:
+            return response.status, await response.json()
+
     async def behave(self, **behaviours: dict[str, Any]) -> None:
         async with self.http.put("/api/behaviour", json=behaviours) as response:
             assert response.status == 200
@@ -92,11 +97,24 @@ async def test_the_newest_comes_first_and_everything_can_be_deleted(inbox: Inbox
 
 
 async def test_a_text_message_is_kept_beside_the_mails(inbox: Inbox) -> None:
-    sms = {"to": "+33612345678", "from": "LEGER", "text": f"Votre lien : {LINK}."}
-    async with inbox.http.post("/sms", json=sms) as response:
-        assert response.status == 201
+    await inbox.text()
     [message] = await inbox.messages(to="+33612345678")
     assert (message["channel"], message["from"], message["links"]) == ("sms", "LEGER", [LINK])
+    assert (message["subject"], message["html"]) == (None, None)
+
+
+async def test_a_text_message_handed_in_again_is_kept_once(inbox: Inbox) -> None:
+    answers = [await inbox.text(reference="send-1") for _ in range(2)]
+    assert answers[0] == answers[1]
+    await inbox.text(reference="send-2")
+    assert len(await inbox.messages()) == 2
+
+
+@pytest.mark.parametrize(("mode", "status"), [("refuse_temporarily", 500), ("refuse_permanently", 422)])
+async def test_a_text_message_is_refused_for_the_matching_number_alone(inbox: Inbox, mode: str, status: int) -> None:
+    await inbox.behave(sms={"mode": mode, "match": "61234"})
+    assert (await inbox.text())[0] == status
+    assert (await inbox.text("+33698765432"))[0] == 201
 
 
 @pytest.mark.parametrize(("mode", "code"), [("refuse_temporarily", 451), ("refuse_permanently", 550)])

@@ -78,6 +78,7 @@ class TextMessage:
     to: str
     sender: str
     text: str
+    segments: int = 1
     id: str = field(default_factory=lambda: uuid4().hex)
     received_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
@@ -87,11 +88,12 @@ class TextMessage:
             "channel": "sms",
             "to": self.to,
             "from": self.sender,
-            "subject": "",
+            "subject": None,
             "text": self.text,
-            "html": "",
+            "html": None,
             "links": links_in(self.text, ""),
             "received_at": _time(self.received_at),
+            "segments": self.segments,
         }
 
 

@@ -34,11 +34,14 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class _SmsRequest(BaseModel):
+    """As docs/sms-gateway.md asks of a gateway."""
+
     model_config = ConfigDict(extra="ignore")
 
-    to: str = Field(min_length=1)
-    sender: str = Field(default="", alias="from")
+    to: str = Field(pattern=r"^\+[0-9]{6,15}$")
+    sender: str = Field(alias="from")
     text: str
+    segments: int = 1
 
 
 def application(mailbox: Mailbox, temper: Temper) -> web.Application:
@@ -55,7 +58,7 @@ def application(mailbox: Mailbox, temper: Temper) -> web.Application:
             web.delete("/api/messages", inbox.clear),
             web.get("/api/behaviour", inbox.behaviour),
             web.put("/api/behaviour", inbox.behave),
-            web.post("/sms", inbox.take_sms),
+            web.post("/sms/messages", inbox.take_sms),
             web.get("/readyz", inbox.ready),
         ]
     )
@@ -76,6 +79,7 @@ class _Inbox:
     def __init__(self, mailbox: Mailbox, temper: Temper) -> None:
         self._mailbox = mailbox
         self._temper = temper
+        self._texts: dict[str, TextMessage] = {}
 
     async def page(self, request: web.Request) -> web.StreamResponse:
         return web.FileResponse(_PAGE / "index.html")
@@ -124,17 +128,22 @@ class _Inbox:
         sms = await _body(request, _SmsRequest)
         mode = self._temper.now.sms.towards(sms.to)
         if mode == "refuse_temporarily":
-            return web.json_response({"error": "try again later"}, status=503)
+            return web.json_response({"error": "try_again_later"}, status=500)
         if mode == "refuse_permanently":
-            return web.json_response({"error": "no such number"}, status=400)
+            return web.json_response({"error": "unknown_number"}, status=422)
         if mode == "hang":
             await asyncio.sleep(_FOR_EVER)
         if mode == "close_mid_data" and request.transport is not None:
             request.transport.abort()
-        message = TextMessage(to=sms.to, sender=sms.sender, text=sms.text)
-        if mode == "accept":
-            self._mailbox.add(message)
-        return web.json_response({"id": message.id}, status=201)
+            return web.Response()
+        handed_in = request.headers.get("Idempotency-Key", "")
+        known = self._texts.get(handed_in)
+        if known is None:
+            known = TextMessage(to=sms.to, sender=sms.sender, text=sms.text, segments=sms.segments)
+            self._mailbox.add(known)
+            if handed_in:
+                self._texts[handed_in] = known
+        return web.json_response({"id": known.id}, status=201)
 
 
 async def _body(request: web.Request, model: type[Model]) -> Model:

@@ -32,11 +32,19 @@ class ProviderAway(NotTaken):
     """The provider takes nothing from anybody at the moment: this message is not at fault."""
 
 
+class NotYet(Exception):
+    """Neither the message nor the provider is at fault: it may go out at `until`. Nothing was tried."""
+
+    def __init__(self, reason: str, *, until: datetime) -> None:
+        super().__init__(reason)
+        self.until = until
+
+
 class Channel(Protocol):
     """One way to reach a person. Every attempt at one send carries the same link and the same message id."""
 
     async def send(self, invitation: Invitation, now: datetime) -> Accepted:
-        """Hand one message to the provider, or raise a `NotTaken`."""
+        """Hand one message to the provider, or raise a `NotTaken` or `NotYet`."""
         ...
 
     async def close(self) -> None:

@@ -19,7 +19,7 @@ from convive_kit import tracing
 from convive_kit.errors import Retry
 from convive_kit.group_commit import VersionConflict
 from invitation.delivery.breaker import Breaker
-from invitation.delivery.channels import Channel, NotTaken, ProviderAway, RefusedForGood
+from invitation.delivery.channels import Channel, NotTaken, NotYet, ProviderAway, RefusedForGood
 from invitation.lifecycle.invitation import Cause, Change, Invitation, Lease
 from invitation.lifecycle.schedule import Policy
 from invitation.store.protocol import Decide, Store, decide_and_save
@@ -238,6 +238,10 @@ class Delivery:
             log.warning("delivery.provider_away", channel=invitation.channel, reason=str(away))
             self._breaker_done(invitation.channel, answered=False)
             return self._release(send, lease, invitation.channel)
+        except NotYet as wait:
+            outcome, until = "not_yet", wait.until
+            self._not_tried(invitation.channel)
+            return lambda current: current.released(send, lease, until, Cause(now, "system"))
         except Retry as away:
             # Something of ours is away, such as the database: neither the message nor the provider is at fault.
             outcome = "not_tried"

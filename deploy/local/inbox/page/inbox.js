@@ -33,7 +33,7 @@ function found() {
   const words = at("search").value.trim().toLowerCase();
   if (!words) return messages;
   return messages.filter((message) =>
-    [message.to, message.from, message.subject, message.text].some((part) => part.toLowerCase().includes(words)));
+    [message.to, message.from, message.subject ?? "", message.text].some((part) => part.toLowerCase().includes(words)));
 }
 
 function row(message) {

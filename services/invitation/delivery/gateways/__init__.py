@@ -1,0 +1,1 @@
+"""Providers of text messages, each in its own words."""
