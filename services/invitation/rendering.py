@@ -1,48 +1,19 @@
-"""What the rooms with pages share: templates that speak every language, and static files. Read once, at start."""
+"""What the rooms with pages share: templates that speak every language, read once, at start."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from types import CodeType
 from typing import Any, cast
 
-from aiohttp import web
 from jinja2 import BytecodeCache, Environment, FileSystemLoader, StrictUndefined, Template
 from jinja2.bccache import Bucket
 from markupsafe import Markup
 
+from convive_kit.static import StaticFile
 from invitation import wording
 from invitation.i18n import Locale, translations
-
-# Not from `mimetypes`, which asks the machine.
-_CONTENT_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-
-
-@dataclass(frozen=True, slots=True)
-class StaticFile:
-    """A file of the pages. `path` names its content, so it may be cached for ever."""
-
-    path: str
-    content_type: str
-    body: bytes
-
-    def response(self) -> web.Response:
-        """The file, to be kept by whoever asked."""
-        headers = {"Cache-Control": "public, max-age=31536000, immutable"}
-        return web.Response(body=self.body, content_type=self.content_type, charset="utf-8", headers=headers)
-
-
-def static_files(folder: Path, path: str) -> dict[str, StaticFile]:
-    """The files of a folder by their names; `path` is where they are served."""
-    return {file.name: _static(file, path) for file in sorted(folder.iterdir())}
-
-
-def _static(file: Path, path: str) -> StaticFile:
-    body = file.read_bytes()
-    return StaticFile(f"{path}/{file.name}?v={sha256(body).hexdigest()[:12]}", _CONTENT_TYPES[file.suffix], body)
 
 
 class _Compiled(BytecodeCache):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,6 +13,7 @@ from markupsafe import Markup
 
 from convive_kit.http import Problem, problem_response
 from convive_kit.routes import Handler, Route
+from convive_kit.static import static_files
 from directory.settings import DirectorySettings
 from directory.web import wording
 from directory.web.language import COOKIE as LANGUAGE_COOKIE
@@ -27,8 +27,6 @@ _HEADERS = {
     "Vary": "Accept-Language, Cookie",
     "X-Robots-Tag": "noindex, nofollow",
 }
-# Not from `mimetypes`, which asks the machine.
-_CONTENT_TYPES = {".css": "text/css", ".svg": "image/svg+xml"}
 
 _PROBLEMS = {
     403: msgid("This form did not come from this site. Please open the page anew and try again."),
@@ -45,7 +43,7 @@ class Frame:
     def __init__(self, settings: DirectorySettings) -> None:
         self._settings = settings
         self._secure = settings.directory_url.startswith("https://")
-        self._static = {file.name: file.read_bytes() for file in sorted((_ROOM / "static").iterdir())}
+        self._static = static_files(_ROOM / "static", "/static")
         self._environments = {language: self._environment(language) for language in LANGUAGES}
 
     def routes(self) -> list[Route]:
@@ -97,14 +95,10 @@ class Frame:
             )
 
     async def _file(self, request: web.Request) -> web.Response:
-        name = request.match_info["name"]
-        if name not in self._static:
+        file = self._static.get(request.match_info["name"])
+        if file is None:
             raise Problem(404)
-        return web.Response(
-            body=self._static[name],
-            content_type=_CONTENT_TYPES[Path(name).suffix],
-            headers={"Cache-Control": "public, max-age=31536000, immutable"},
-        )
+        return file.response()
 
     def _environment(self, language: Language) -> Environment:
         environment = Environment(
@@ -119,9 +113,7 @@ class Frame:
         environment.install_gettext_translations(translations(language), newstyle=True)  # pyright: ignore
         names: dict[str, Any] = environment.globals  # pyright: ignore
         names["language"] = language
-        names["static"] = {
-            name: f"/static/{name}?v={sha256(content).hexdigest()[:12]}" for name, content in self._static.items()
-        }
+        names["static"] = {name: file.path for name, file in self._static.items()}
         filters: dict[str, Any] = environment.filters  # pyright: ignore
         filters["name"] = _isolated
         filters["address"] = _breakable

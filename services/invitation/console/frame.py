@@ -17,6 +17,7 @@ from jinja2 import Template
 from convive_kit.edge import REQUEST_ID
 from convive_kit.http import Problem, form_body, rfc3339
 from convive_kit.routes import Route
+from convive_kit.static import static_files
 from invitation import wording
 from invitation.console import words
 from invitation.console.forms import Form
@@ -24,7 +25,7 @@ from invitation.console.sessions import SESSION, SIGN_IN, Sessions
 from invitation.i18n import LOCALES, Locale, choose_locale, msgid
 from invitation.lifecycle.invitation import Invitation
 from invitation.ops.callers import CALLER, Caller
-from invitation.rendering import static_files, templates
+from invitation.rendering import templates
 from invitation.store.tokens import Role
 
 ROOM = Path(__file__).parent

@@ -13,12 +13,13 @@ from urllib.parse import urlsplit
 
 from jinja2 import Template
 
+from convive_kit.static import StaticFile, static_files
 from invitation import wording
 from invitation.colours import Shades, palette
 from invitation.i18n import LOCALES, Locale
 from invitation.pages.context import DeclineReason, Page, SignedIn, Visit
 from invitation.pages.passwords import LONGEST, SHORTEST, Reason, explain
-from invitation.rendering import StaticFile, static_files, templates
+from invitation.rendering import templates
 
 ROOM = Path(__file__).parent
 _COLOURS = re.compile(r"firm-([0-9a-f]{6})\.css")

@@ -7,11 +7,15 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from http import HTTPStatus
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import directory
+import invitation
+from convive_kit import static
 from invitation.i18n import LOCALES, Locale
 from invitation.pages.context import (
     AlreadyActive,
@@ -294,3 +298,15 @@ def test_static_files_are_named_by_their_content() -> None:
     assert re.fullmatch(r"/i/static/page\.css\?v=[0-9a-f]{12}", page_css.path)
     assert page_css.content_type == "text/css"
     assert not re.search(rb"@import|url\(|https?:", page_css.body)
+
+
+def test_the_design_tokens_come_first_in_each_stylesheet_and_are_written_once() -> None:
+    tokens = Path(static.__file__).with_name("tokens.css").read_bytes()
+    assert RENDERER.static["page.css"].body.startswith(tokens)
+    declared = set(re.findall(rb"--[^;]+;", tokens))
+    for stylesheet in (
+        Path(directory.__path__[0]) / "web/static/directory.css",
+        Path(invitation.__path__[0]) / "console/static/console.css",
+        Path(invitation.__path__[0]) / "pages/static/page.css",
+    ):
+        assert not declared & set(re.findall(rb"--[^;]+;", stylesheet.read_bytes())), stylesheet.name
