@@ -35,6 +35,7 @@ from directory.api.capabilities import Capabilities
 from directory.api.dossiers import Dossiers
 from directory.api.internal import Internal
 from directory.api.members import Members
+from directory.api.password_resets import PasswordResets
 from directory.api.sessions import Sessions
 from directory.entrance import Entrance
 from directory.erasure import Erasure
@@ -43,12 +44,15 @@ from directory.letters.postman import Postman, Writer
 from directory.letters.stationery import Stationery
 from directory.membership import Membership
 from directory.metrics import DirectoryMetrics
+from directory.password_links import PasswordLinks
 from directory.passwords import Passwords
+from directory.resets import Resets
 from directory.settings import DirectorySettings
 from directory.store.mongo import MongoStore
 from directory.web import wording
 from directory.web.entry import EntryPages
 from directory.web.frame import Frame
+from directory.web.password_pages import PasswordPages
 from directory.web.visitors import Visitors
 
 Part = Literal["web", "worker"]
@@ -75,6 +79,9 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
     store = MongoStore(database, bus=bus, entries_of=entries(clock.now), now=clock.now, observe=metrics.groups_of)
     letters = Letters(database, clock.now)
     membership = Membership(store, clock.now, retired=settings.retired_roles)
+    password_links = PasswordLinks(
+        store, settings.signing_keys, settings.directory_url, clock.now, life=settings.password_link_life
+    )
     parked = ParkedMessages(database[PARKED])
     # Stopped from the last to the first: requests, sweepers, announcements, consumers, then what they wrote.
     process.on_stop("writes", store.drain)
@@ -115,11 +122,16 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
             per_account=settings.sign_in_limit_account,
             per_address=settings.sign_in_limit_address,
         )
+        resets = Resets(store, membership, password_links, passwords, letters, limiter, clock.now)
         own = OwnPlace(parked, handle=lambda message, _by, _reason: news.handle(message), now=clock.now)
         callers = Callers(store, entrance, admin_token=settings.admin_token, service_token=settings.service_token)
         frame = Frame(settings)
         visitors = Visitors(entrance, settings)
-        pages = (frame, EntryPages(frame, visitors, entrance, membership, settings))
+        pages = (
+            frame,
+            EntryPages(frame, visitors, entrance, membership, settings),
+            PasswordPages(frame, resets, settings),
+        )
         resources = (
             Cabinets(store, clock.now),
             Announcing(partial(announce_some, store)),
@@ -127,6 +139,7 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
             Dossiers(store, membership, clock.now),
             Members(store, membership, callers, clock.now),
             Sessions(entrance, membership, settings.trusted_proxies),
+            PasswordResets(resets, settings.trusted_proxies),
             Internal(store, entrance, membership, erasure, callers),
             ParkedRoutes("/internal/v1/parked", [own], looks="service", acts="service"),
         )
@@ -162,7 +175,10 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
     prepared.set()
     if "worker" in parts:
         process.spawn("membership", membership.run())
-        writers: dict[str, Writer] = {}
+        writers: dict[str, Writer] = {
+            "password_reset": password_links.reset_letter,
+            "password_changed": password_links.changed_letter,
+        }
         postman = Postman(
             letters,
             writers,

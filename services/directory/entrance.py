@@ -14,12 +14,13 @@ from convive_contracts import DIRECTORY_SOURCE
 from convive_kit.addresses import BadEmail, email_key, normalise_email
 from convive_kit.auth import new_secret, same_secret, secret_hash
 from convive_kit.group_commit import DuplicateKey, VersionConflict
+from convive_kit.passwords import LONGEST
 from convive_kit.rate_limit import address_bucket, too_many_requests
 from directory.membership import Membership
 from directory.model.account import Account, Claim, Proof, Session, proof_needed
 from directory.model.change import Change
 from directory.model.refusals import CodeSpent, FieldRefused, MemberGone, OtherPassword
-from directory.passwords import LONGEST, Passwords, refuse_unfit
+from directory.passwords import Passwords, refuse_unfit
 from directory.store.protocol import Crowded, Store
 
 _TRIES = 12

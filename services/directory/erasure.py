@@ -15,7 +15,7 @@ from directory.model.member import Member
 from directory.store.protocol import Crowded, Store, settle
 
 _TRIES = 12
-_SECRETS = {"password_hash", "handoffs"}
+_SECRETS = {"password_hash", "handoffs", "password_link"}
 
 
 class Erasure:

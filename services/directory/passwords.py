@@ -15,10 +15,8 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from convive_kit.errors import Retry
+from convive_kit.passwords import LONGEST, SHORTEST
 from directory.model.refusals import FieldRefused
-
-SHORTEST, LONGEST = 12, 128
-"""Characters. What makes a password good beyond its length is judged where it is chosen, with the person's names."""
 
 _LONGEST_HASH = 1.0
 _LONGEST_WAIT = 60.0
@@ -33,7 +31,8 @@ class PasswordsBusy(Retry):
 
 
 def refuse_unfit(password: str) -> None:
-    """Raises `FieldRefused` for a new password that is too short or too long."""
+    """Raises `FieldRefused` for a new password that is too short or too long. What makes one good beyond its length is
+    judged where it is chosen, with the person's names."""
     if len(password) < SHORTEST:
         raise FieldRefused(f"Choose a password of at least {SHORTEST} characters.", field="password")
     if len(password) > LONGEST:

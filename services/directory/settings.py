@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated
 
@@ -30,6 +31,7 @@ def _limit(text: str) -> str:
     return text
 
 
+LinkKey = Annotated[SecretStr, Field(min_length=16)]
 Limit = Annotated[str, AfterValidator(_limit)]
 Token = Annotated[SecretStr, AfterValidator(_sendable)]
 Url = Annotated[str, AfterValidator(_without_slash)]
@@ -49,6 +51,15 @@ class DirectorySettings(BaseServiceSettings):
     session_life: timedelta = Field(
         default=timedelta(days=14), gt=timedelta(0), description="How long somebody stays signed in."
     )
+    password_link_life: timedelta = Field(
+        default=timedelta(hours=1), ge=timedelta(minutes=5), description="How long a link to a new password works."
+    )
+    link_keys: CommaSeparated[LinkKey] = Field(
+        default=(),
+        description="Keys of the links to a new password and of the cookies that tell known browsers, separated by"
+        " commas: the first signs, the others still verify. May be the invitation service's; the service token signs"
+        " where none is given.",
+    )
     sign_in_limit_account: Limit = Field(
         default="20/15minute", description="Attempts to sign in to one account, right or wrong, from anywhere."
     )
@@ -65,3 +76,8 @@ class DirectorySettings(BaseServiceSettings):
     )
     admin_token: Token = Field(description="Who holds it makes cabinets and their API keys.")
     service_token: Token = Field(description="Shared by the two services; signs their calls.")
+
+    @property
+    def signing_keys(self) -> Sequence[str]:
+        """The first signs, the others still verify."""
+        return [key.get_secret_value() for key in self.link_keys or (self.service_token,)]

@@ -31,6 +31,7 @@ _PRIVATE_PART = re.compile(r"password|passphrase|token|secret|credential(?!_vers
 _MASKS = (
     ("://", re.compile(r"://[^/\s@\"']+@"), "://[credentials]@"),
     ("/i/", re.compile(r"/i/[^/?#\s\"'<>)]+"), "/i/[link]"),
+    ("password", re.compile(r"/(new-password|password-resets)/[^/?#\s\"'<>)]+"), r"/\1/[link]"),
     ("@", re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+@[\w.-]+\w"), "[email]"),
     ("%40", re.compile(r"[\w.%+-]+%40[\w.-]+\w"), "[email]"),
     ("+", re.compile(r"(?<!\w)\+\d[\d .()-]{6,18}\d"), "[phone]"),

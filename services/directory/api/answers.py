@@ -13,9 +13,15 @@ from pydantic import BaseModel
 from convive_kit.http import Problem, invalid
 from convive_kit.routes import Handler, Route
 from directory.entrance import WrongCredentials
-from directory.model.refusals import CodeSpent, FieldRefused, KeyReused, MemberGone, Refusal
+from directory.model.refusals import CodeSpent, FieldRefused, KeyReused, MemberGone, PasswordLinkOver, Refusal
 
-_STATUS: dict[type[Refusal], int] = {FieldRefused: 422, KeyReused: 422, MemberGone: 410, CodeSpent: 401}
+_STATUS: dict[type[Refusal], int] = {
+    FieldRefused: 422,
+    KeyReused: 422,
+    MemberGone: 410,
+    PasswordLinkOver: 410,
+    CodeSpent: 401,
+}
 
 
 def answering(routes: Sequence[Route]) -> list[Route]:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from convive_contracts import DIRECTORY_SOURCE
 from directory.model.change import Announcement, Change, Stored
 from directory.model.member import Member
-from directory.model.refusals import CodeSpent, EmailUnverified
+from directory.model.refusals import CodeSpent, EmailUnverified, PasswordLinkOver, PasswordLinkUsed
 
 HANDOFF_LIFE = timedelta(seconds=60)
 _HANDOFFS_KEPT = 5
@@ -68,6 +68,17 @@ class Handoff(BaseModel):
     expires_at: datetime
 
 
+class PasswordLink(BaseModel):
+    """A link, mailed to the account's address, that sets a new password: once, and only while `credential_version` is
+    the account's. Its `sequence` counts them; each supersedes the one before."""
+
+    model_config = ConfigDict(frozen=True)
+
+    sequence: int
+    credential_version: int
+    expires_at: datetime
+
+
 class Session(BaseModel):
     """`id` is the hex SHA-256 of the token. It counts only while `credential_version` is the account's."""
 
@@ -100,6 +111,7 @@ class Account(Stored):
     credential_version: int = 1
     redemptions: dict[str, Redemption] = {}
     handoffs: tuple[Handoff, ...] = ()
+    password_link: PasswordLink | None = None
 
     def in_force(self, session: Session, now: datetime) -> bool:
         return (
@@ -162,6 +174,38 @@ class Account(Stored):
         if code not in {handoff.hash for handoff in live}:
             raise CodeSpent
         return self._signed_in(handoffs=tuple(handoff for handoff in live if handoff.hash != code))
+
+    def offer_password_link(self, now: datetime, life: timedelta) -> Change[Account] | None:
+        """See that there is a link to a new password; None when there is one that has most of its life before it. (It
+        is sent again then: whoever asks again and again does not take the link away that the person has open.)"""
+        link, version = self.password_link, self.credential_version
+        if link and link.credential_version == version and link.expires_at - now > life / 4:
+            return None
+        sequence = link.sequence + 1 if link else 1
+        offered = PasswordLink(sequence=sequence, credential_version=version, expires_at=now + life)
+        return self.changed(password_link=offered)
+
+    def refuse_dead_link(self, sequence: int, now: datetime) -> None:
+        """Raises `PasswordLinkUsed`, also where another way to a new password was faster, or `PasswordLinkOver`."""
+        link = self.password_link
+        if link is None or sequence != link.sequence:
+            raise PasswordLinkOver(reason="superseded")
+        if link.credential_version != self.credential_version:
+            raise PasswordLinkUsed
+        if link.expires_at <= now:
+            raise PasswordLinkOver(reason="expired")
+
+    def choose_password(self, sequence: int, new_hash: str, now: datetime) -> Change[Account]:
+        """Use a link up: older sessions and codes end, and the address is proved. Raises `PasswordLinkUsed`,
+        `PasswordLinkOver`."""
+        self.refuse_dead_link(sequence, now)
+        return self.changed(
+            password_hash=new_hash, verified=True, credential_version=self.credential_version + 1, handoffs=()
+        )
+
+    def sign_out_everywhere(self) -> Change[Account]:
+        """End every session, code and link to a new password."""
+        return self.changed(credential_version=self.credential_version + 1, handoffs=())
 
     def let_go(self, invitation_id: str) -> Change[Account] | None:
         """What came of that invitation is erased; None when nothing did."""

@@ -72,6 +72,18 @@ class CodeSpent(Refusal):
     slug = "code_spent"
 
 
+class PasswordLinkUsed(Refusal):
+    """This link was used, or the password was changed since it was sent."""
+
+    slug = "password_link_used"
+
+
+class PasswordLinkOver(Refusal):
+    """This link is over; ask for a new one."""
+
+    slug = "password_link_over"
+
+
 class KeyReused(Refusal):
     """This Idempotency-Key was used for another request."""
 

@@ -24,6 +24,7 @@ HANDOFF_COOKIE = "convive_handoff"
 
 REMARKS = {
     "signed-out": msgid("You are signed out."),
+    "password-changed": msgid("Your new password is saved. Please sign in with it."),
     "link-used": msgid("This sign-in link was used already or is too old. Please sign in with your password."),
     "link-elsewhere": msgid("This sign-in link belongs to another browser. Please sign in with your password."),
 }

@@ -8,8 +8,8 @@ from enum import Enum, auto
 from http import HTTPStatus
 from typing import ClassVar
 
+from convive_kit.passwords import Reason
 from invitation.i18n import Locale
-from invitation.pages.passwords import Reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from convive_kit.addresses import email_key
 from convive_kit.auth import bearer_token
 from convive_kit.errors import Retry
 from convive_kit.http import Problem, client_address, json_response, problem_response
+from convive_kit.passwords import judge
 from convive_kit.rate_limit import Limiter, LocalLimiter, too_many_requests
 from convive_kit.routes import Route
 from invitation.directory import Account, Directory, MemberGone, OtherPassword, Redeemed
@@ -31,7 +32,7 @@ from invitation.lifecycle.schedule import Policy
 from invitation.lifecycle.states import State
 from invitation.pages import context as pages
 from invitation.pages.bodies import Accept, Decline, InvitationView, Nothing, Open, Password, Redirect, StateView, read
-from invitation.pages.passwords import explain, judge
+from invitation.pages.passwords import explain
 from invitation.pages.render import PageRenderer, security_headers
 from invitation.settings import InvitationSettings
 from invitation.store.protocol import Decide, Store, decide_and_save

@@ -13,12 +13,13 @@ from urllib.parse import urlsplit
 
 from jinja2 import Template
 
+from convive_kit.passwords import LONGEST, SHORTEST, Reason
 from convive_kit.static import StaticFile, static_files
 from invitation import wording
 from invitation.colours import Shades, palette
 from invitation.i18n import LOCALES, Locale
 from invitation.pages.context import DeclineReason, Page, SignedIn, Visit
-from invitation.pages.passwords import LONGEST, SHORTEST, Reason, explain
+from invitation.pages.passwords import explain
 from invitation.rendering import templates
 
 ROOM = Path(__file__).parent

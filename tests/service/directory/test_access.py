@@ -45,7 +45,14 @@ ALLOWED: dict[tuple[str, str], set[str]] = {
     ("PUT", "/internal/v1/parked/{id}"): {"service"},
     ("DELETE", "/internal/v1/parked/{id}"): {"service"},
 }
-OPEN = {("POST", "/v1/sessions"), ("GET", "/v1/roles"), ("GET", "/livez"), ("GET", "/readyz")}
+OPEN = {
+    ("POST", "/v1/sessions"),
+    ("POST", "/v1/password-resets"),
+    ("POST", "/v1/password-resets/{token}"),
+    ("GET", "/v1/roles"),
+    ("GET", "/livez"),
+    ("GET", "/readyz"),
+}
 # Done last, so that whoever comes after still finds something.
 LAST = ("DELETE", "/v1/sessions/current")
 

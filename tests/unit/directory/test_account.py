@@ -8,7 +8,7 @@ import pytest
 from convive_contracts import DIRECTORY_SOURCE, AccountRedeemed, AccountSignedIn, new_event
 from directory.model.account import HANDOFF_LIFE, Account, Claim, Proof, Session, proof_needed
 from directory.model.change import Change
-from directory.model.refusals import CodeSpent, EmailUnverified
+from directory.model.refusals import CodeSpent, EmailUnverified, PasswordLinkOver, PasswordLinkUsed
 from tests.unit.directory.making import NOW, a_claim, a_member, an_account
 
 LATER = NOW + HANDOFF_LIFE
@@ -165,3 +165,70 @@ def test_a_grant_of_another_source_is_no_membership_here() -> None:
     member = a_member()
     foreign = an_account(a_claim(member, source="/somebody/else"))
     assert not foreign.holds(member)
+
+
+HOUR = timedelta(hours=1)
+
+
+def with_link(account: Account | None = None) -> Account:
+    """Somebody to whom a link to a new password was mailed."""
+    change = (account or an_account()).offer_password_link(NOW, HOUR)
+    assert change
+    return change.after
+
+
+def test_a_link_to_a_new_password_ends_sessions_and_codes_and_proves_the_address() -> None:
+    account = with_link(an_account(a_claim(channel="sms")))
+    changed = account.choose_password(1, "new", NOW).after
+    assert (changed.password_hash, changed.verified, changed.handoffs) == ("new", True, ())
+    assert changed.credential_version == account.credential_version + 1
+
+
+def test_a_fresh_link_is_offered_again_and_an_old_one_replaced() -> None:
+    account = with_link()
+    assert account.offer_password_link(NOW + HOUR / 2, HOUR) is None
+    later = NOW + HOUR * 0.9
+    change = account.offer_password_link(later, HOUR)
+    assert change
+    with pytest.raises(PasswordLinkOver):
+        change.after.choose_password(1, "new", later)
+    assert change.after.choose_password(2, "new", later)
+
+
+def test_a_link_works_once_and_for_its_time() -> None:
+    account = with_link()
+    with pytest.raises(PasswordLinkOver):
+        account.choose_password(1, "new", NOW + HOUR)
+    used = account.choose_password(1, "new", NOW).after
+    with pytest.raises(PasswordLinkUsed):
+        used.choose_password(1, "another", NOW)
+    again = used.offer_password_link(NOW, HOUR)
+    assert again
+    with pytest.raises(PasswordLinkOver):
+        again.after.choose_password(1, "another", NOW)
+
+
+def test_a_link_dies_with_the_password_it_was_to_replace() -> None:
+    claim = a_claim(channel="sms")
+    account = with_link(an_account(claim))
+    by_mail = a_claim(email=claim.email, email_key=claim.email_key, cabinet_id=claim.cabinet_id)
+    changed = account.redeem(by_mail, new_hash="the owner's", handoff="code", now=NOW).after
+    with pytest.raises(PasswordLinkUsed):
+        changed.choose_password(1, "new", NOW)
+
+
+def test_signing_out_everywhere_ends_sessions_and_codes() -> None:
+    account = an_account()
+    session = Session(
+        id="s",
+        account=account.id,
+        account_id=account.account_id,
+        credential_version=account.credential_version,
+        created_at=NOW,
+        expires_at=NOW + HOUR,
+    )
+    out = account.sign_out_everywhere().after
+    assert account.in_force(session, NOW)
+    assert not out.in_force(session, NOW)
+    assert out.handoffs == ()
+    assert out.password_hash == account.password_hash

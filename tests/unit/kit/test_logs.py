@@ -96,6 +96,7 @@ def test_private_fields_are_blanked_at_any_depth(field: str) -> None:
     [
         ("GET /i/eyJ.abc-1_2/open HTTP/1.1", "GET /i/[link]/open HTTP/1.1"),
         ("https://a.example/i/tok?x=1", "https://a.example/i/[link]?x=1"),
+        ("POST /v1/password-resets/WyJh.b-c HTTP/1.1", "POST /v1/password-resets/[link] HTTP/1.1"),
         ("to Jérôme.x+y@exämple.com, ok", "to [email], ok"),
         ("accounts?email=jeanne%40example.com", "accounts?email=[email]"),
         ("mongodb://user:p%40ss@host/db", "mongodb://[credentials]@host/db"),

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import directory
 import invitation
 from convive_kit import static
+from convive_kit.passwords import Reason
 from invitation.i18n import LOCALES, Locale
 from invitation.pages.context import (
     AlreadyActive,
@@ -38,7 +39,7 @@ from invitation.pages.context import (
     UnknownLink,
     Visit,
 )
-from invitation.pages.passwords import Reason, explain
+from invitation.pages.passwords import explain
 from invitation.pages.render import PageRenderer, security_headers
 from invitation.wording import masked
 

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from zxcvbn_rs_py import Suggestion
 from zxcvbn_rs_py import Warning as Weakness
 
+from convive_kit import passwords
+from convive_kit.passwords import Reason, judge
 from invitation.i18n import LOCALES, Locale
-from invitation.pages import passwords
-from invitation.pages.passwords import Reason, explain, judge
+from invitation.pages.passwords import explain
 
 NAMES = ["Jeanne", "Martin", "jeanne.martin@example.com", "Cabinet Léger", "Boulangerie Martin"]
 
