@@ -28,11 +28,11 @@ async def test_what_a_firm_changes_is_in_the_next_mail_and_on_the_page_that_is_o
     (sheet,) = re.findall(r'href="(/i/static/firm-[^"]*)"', page)
     assert "--fill: #7a1f5c" in (await stack.invitation.page(sheet)).text
 
-    async def dressed() -> Mail | None:
+    async def dressed() -> list[Mail]:
         (await stack.operate(member, "resend")).ok(202)
         mail = await stack.mail(member.email, count=2)
-        return mail if "Cabinet Framboise" in mail.subject else None
+        return [mail] if "Cabinet Framboise" in mail.subject else []
 
-    mail = await until(dressed, what="a mail in the firm's colour")
+    (mail,) = await until(dressed, what="a mail in the firm's colour")
     assert 'bgcolor="#7a1f5c"' in mail.html
     assert "Reply-To: Cabinet Framboise <bonjour@framboise.example.com>" in mail.source
