@@ -14,6 +14,7 @@ from uuid import uuid4
 from aiohttp import web
 
 from convive_contracts import topology
+from convive_kit.auth import holder_of
 from convive_kit.bus import Bus, BusAway
 from convive_kit.edge import make_app
 from convive_kit.event_log import EventLog
@@ -79,6 +80,8 @@ from invitation.ops.statistics import Stats
 from invitation.ops.stream import Feed, Streaming
 from invitation.ops.tokens_api import TokensApi
 from invitation.pages.handlers import LinkPages
+from invitation.pages.render import PageRenderer
+from invitation.previews import Previews
 from invitation.settings import InvitationSettings
 from invitation.store.audit import Audit
 from invitation.store.bookmarks import Bookmarks
@@ -220,7 +223,8 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
         callers = Callers(directory, tokens, ops_token=settings.ops_token.get_secret_value())
         auditing = Auditing(audit, now=clock.now)
         sessions = Sessions(callers, SignOuts(database), limiter, settings, now=clock.now)
-        guards = (*callers.guards, *sessions.guards)
+        service = Guard("service", "The token the two services share.", holder_of(settings.service_token))
+        guards = (*callers.guards, *sessions.guards, service)
         console = Frame(sessions)
         feed = Feed(event_log, now=clock.now)
         streaming = Streaming(feed, callers)
@@ -245,6 +249,7 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
         )
         resources = (
             pages,
+            Previews(renderer, PageRenderer(), links, policy=policy, now=clock.now),
             export,
             OpsApi(store, acting, now=clock.now),
             replay_api,

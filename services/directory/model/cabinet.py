@@ -94,7 +94,7 @@ def _refuse_unfit(policies: Policies) -> None:
         raise FieldRefused("Give both: from when and until when it is quiet.", field=f"policies.{missing}")
     # What is left of the day between the end of one quiet time and the beginning of the next.
     left = (_minutes(policies.quiet_from or "20:00") - _minutes(policies.quiet_until or "08:00")) % _A_DAY
-    if left < _AN_HOUR:
+    if 0 < left < _AN_HOUR:  # the same time twice: never quiet
         detail = "Leave at least one hour of the day in which messages may go out."
         raise FieldRefused(detail, field="policies.quiet_until")
 

@@ -4,12 +4,9 @@ Nobody at the console sees a usable link, and nobody sees whom it concerns witho
 
 from __future__ import annotations
 
-import email
-import email.policy
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
-from email.message import EmailMessage
 from typing import Annotated, Literal
 
 from aiohttp import web
@@ -24,7 +21,7 @@ from invitation.console.listing import PATH
 from invitation.console.picture import picture
 from invitation.delivery.email import letter_to
 from invitation.delivery.headers import UnusableAddress
-from invitation.delivery.mail import MailRenderer
+from invitation.delivery.mail import Mail, MailRenderer, read_back
 from invitation.lifecycle.invitation import Invitation
 from invitation.lifecycle.states import Trigger, counts
 from invitation.ops.acting import Acting
@@ -64,15 +61,6 @@ class _Correct(Form):
 
 class _Reveal(Form):
     reason: Annotated[Reason, Field(min_length=1)]
-
-
-@dataclass(frozen=True, slots=True)
-class Mail:
-    """What the person was written, as far as it may be shown."""
-
-    subject: str
-    text: str
-    html: str
 
 
 class Showing:
@@ -172,8 +160,7 @@ class Showing:
             message = self._renderer.render(letter, self._now())
         except UnusableAddress:
             return None
-        parsed = email.message_from_bytes(message, policy=email.policy.default)
-        return Mail(parsed["Subject"], _part(parsed, "plain"), _part(parsed, "html"))
+        return read_back(message)
 
     # --- acting ----------------------------------------------------------------------------------------------------
 
@@ -240,8 +227,3 @@ def _commands(invitation: Invitation, later: datetime) -> dict[str, str]:
         for action in _possible(invitation)
     }
     return {**{look: f"convive invitation {look} {invitation.id}" for look in ("show", "watch")}, **acts}
-
-
-def _part(message: EmailMessage, kind: Literal["plain", "html"]) -> str:
-    body = message.get_body((kind,))
-    return str(body.get_content()) if body else ""

@@ -7,6 +7,8 @@ slot makes it a line of its own, so a value is encoded without knowing what stan
 
 from __future__ import annotations
 
+import email
+import email.policy
 import re
 from binascii import b2a_qp
 from collections.abc import Mapping
@@ -91,6 +93,28 @@ SENT_BY = {
     False: msgid("Sent automatically by Convive on behalf of %(cabinet)s. Replies to this address are not read."),
     True: msgid("Sent automatically by Convive on behalf of %(cabinet)s, which reads your reply."),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """A mail as a mailbox shows it; `sender` and `reply_to` are names with their addresses."""
+
+    sender: str
+    reply_to: str | None
+    subject: str
+    text: str
+    html: str
+
+
+def read_back(message: bytes) -> Mail:
+    """What the renderer has made, for somebody to look at."""
+    parsed = email.message_from_bytes(message, policy=email.policy.default)
+
+    def part(kind: str) -> str:
+        body = parsed.get_body((kind,))
+        return str(body.get_content()) if body else ""
+
+    return Mail(parsed["From"], parsed["Reply-To"], parsed["Subject"], part("plain"), part("html"))
 
 
 class PreparedPart:

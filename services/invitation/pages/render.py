@@ -23,6 +23,7 @@ from invitation.pages.passwords import explain
 from invitation.rendering import templates
 
 ROOM = Path(__file__).parent
+_FILES = re.compile(r'<link [^>]*href="([^"]*)"[^>]*>|<script src="[^"]*"[^>]*></script>')
 _COLOURS = re.compile(r"firm-([0-9a-f]{6})\.css")
 
 
@@ -39,6 +40,16 @@ class PageRenderer:
         return self._templates[visit.locale][page.template].render(
             page=page, visit=visit, firm=page.firm, colours=colours.path if colours else None
         )
+
+    def alone(self, page: Page, visit: Visit) -> str:
+        """The same page with its style in it and without its script, to be shown where our files are not served."""
+
+        def in_place(link: re.Match[str]) -> str:
+            name = (link[1] or "").partition("?")[0].rpartition("/")[2]
+            file = self.static.get(name) or self.colours(name)
+            return f"<style>{file.body.decode()}</style>" if file and file.content_type == "text/css" else ""
+
+        return _FILES.sub(in_place, self.render(page, visit))
 
     def colours(self, name: str) -> StaticFile | None:
         """The style sheet `firm-<rrggbb>.css`, which gives a page a firm's colour. A file, because no style stands in

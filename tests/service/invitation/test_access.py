@@ -51,6 +51,7 @@ ROUTES = {
         "GET /readyz": "anyone",
     },
     "invitation": {
+        "POST /internal/v1/previews": "service",
         "GET /i/{token}": "anyone",
         "POST /i/{token}/open": "anyone",
         "POST /i/{token}/password": "anyone",
