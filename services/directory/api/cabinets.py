@@ -11,7 +11,7 @@ from aiohttp import web
 from pydantic import AfterValidator, BaseModel, Field
 
 from convive_contracts.events import Policies, Short
-from convive_kit.addresses import Email, Name
+from convive_kit.addresses import Email, Name, SmsSender
 from convive_kit.auth import ApiKey, new_api_key, secret_hash
 from convive_kit.http import Body, Timestamp, json_body, not_found
 from convive_kit.routes import Route
@@ -56,9 +56,7 @@ class CabinetPatch(Body):
         Annotated[Email, AfterValidator(_without_accents)] | None,
         Field(description="Where answers to its mails go; without it nobody reads them."),
     ] = None
-    sms_sender: Annotated[
-        Annotated[str, Field(pattern=r"^[A-Za-z0-9 ]{1,11}$")] | None, Field(description="Whom its texts come from.")
-    ] = None
+    sms_sender: Annotated[SmsSender | None, Field(description="Whom its texts come from.")] = None
     policies: PoliciesPatch = PoliciesPatch()
 
     def fields(self) -> dict[str, Any]:

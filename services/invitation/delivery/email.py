@@ -191,6 +191,7 @@ def letter_to(invitee: Invitee, names: Names, invitation: Invitation, link: str)
         expires_at=invitation.expires_at,
         time_zone=invitee.time_zone,
         invited_by=invitee.invited_by,
+        reminder=invitation.occasion == "reminder",
         colour=names.colour,
         reply_to=names.reply_to,
     )

@@ -32,6 +32,8 @@ async def test_a_firm_shows_itself_as_it_likes_and_everybody_is_told(driver: Dri
         ({"reply_to": "nobody"}, "reply_to"),
         ({"reply_to": "zoé@example.com"}, "reply_to"),
         ({"name": None}, "name"),
+        ({"sms_sender": "Léger"}, "sms_sender"),
+        ({"sms_sender": "INFO"}, "sms_sender"),
         ({"policies": {"link_days": 91}}, "policies.link_days"),
         ({"policies": {"reminder_days": [20]}}, "policies.reminder_days"),
         ({"policies": {"sms_after_bounce": "yes"}}, "policies.sms_after_bounce"),
