@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -65,7 +64,7 @@ def of_the_directory() -> dict[str, Described]:
 
 
 def of_the_invitation_service() -> dict[str, Described]:
-    return described(InvitationMetrics(link_life=timedelta(days=14)))
+    return described(InvitationMetrics())
 
 
 def metrics_page() -> str:

@@ -43,7 +43,9 @@ class Surroundings:
     def environment(self) -> dict[str, str]:
         """One for both services: each reads what is its own. What the caller set besides is passed on."""
         given = {name: value for name, value in os.environ.items() if name.startswith("CONVIVE_")}
-        return given | plain_environment(
+        # Whoever tries an SMS at night must see it.
+        usual = {"CONVIVE_QUIET_FROM": "00:00", "CONVIVE_QUIET_UNTIL": "00:00"} | given
+        return usual | plain_environment(
             PYTHONUNBUFFERED="1",
             CONVIVE_AMQP_URL=self.amqp_url,
             CONVIVE_MONGO_URL=self.mongo_url,

@@ -6,12 +6,13 @@ import asyncio
 import os
 import socket
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import time, timedelta
 from functools import partial
 from typing import Any, Literal
 from uuid import uuid4
 
 from aiohttp import web
+from holidays import country_holidays
 
 from convive_contracts import topology
 from convive_kit.auth import holder_of
@@ -58,6 +59,7 @@ from invitation.intake.events import CONSUMED, Intake, Replayed
 from invitation.intake.rebuilding import Rebuilding
 from invitation.intake.waiting import WaitingRoom
 from invitation.lifecycle.links import Links, References
+from invitation.lifecycle.quiet import QuietHours
 from invitation.lifecycle.schedule import Policy
 from invitation.lifecycle.states import State
 from invitation.metrics import DUE, RUNS, InvitationMetrics, run_samples
@@ -110,7 +112,7 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
 
     It listens at once and goes on preparing until the database is there: `/readyz` tells the difference.
     """
-    metrics = InvitationMetrics(link_life=settings.link_life)
+    metrics = InvitationMetrics()
     client = open_client(settings.mongo_url.get_secret_value())
     process.on_stop("database", lambda: close_client(client))
     database = client[settings.invitation_database]
@@ -124,6 +126,12 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
     references = References(link_keys)
     policy = Policy(
         link_life=settings.link_life,
+        reminders=tuple(timedelta(days=day) for day in sorted(set(settings.reminder_days))),
+        quiet=QuietHours(
+            time.fromisoformat(settings.quiet_from),
+            time.fromisoformat(settings.quiet_until),
+            country_holidays("FR").__contains__,
+        ),
         lease=settings.delivery_lease,
         attempt_deadline=settings.delivery_lease / 3,
         first_backoff=settings.first_backoff,

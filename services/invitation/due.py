@@ -1,6 +1,7 @@
 """The one loop that makes time pass: it claims what is due. No other timer exists.
 
-Whatever must happen to an invitation later (a lease ends, a retry, the expiry) is its `due_at`. Several processes may
+Whatever must happen to an invitation later (a lease ends, a retry, a reminder, the end of quiet hours, the expiry) is
+its `due_at`. Several processes may
 run the loop: each claim is a compare-and-swap, and whoever loses it goes on to the next.
 """
 
@@ -16,9 +17,9 @@ import structlog
 
 from convive_kit.errors import Retry
 from convive_kit.group_commit import VersionConflict
-from invitation.lifecycle.invitation import Cause, Invitation
+from invitation.lifecycle.invitation import Cause, Invitation, then
 from invitation.lifecycle.schedule import Policy
-from invitation.store.protocol import Store
+from invitation.store.protocol import Store, policy_for
 
 if TYPE_CHECKING:
     from invitation.delivery.slots import Delivery
@@ -80,16 +81,20 @@ class DueLoop:
 
     async def _handle(self, invitation: Invitation) -> None:
         now = self._now()
-        if not invitation.wants_sending(now) or not invitation.has_attempts_left(self._policy):
+        policy = await policy_for(self._store, invitation, self._policy)
+        change = invitation.came_due(Cause(now, "system"), policy)
+        wanted = change.after if change else invitation
+        if change is not None and not wanted.wants_sending(now):
             with suppress(VersionConflict):
-                change = invitation.came_due(Cause(now, "system"), self._policy)
                 await self._store.save(change)
                 if change.facts:
-                    log.info("invitation.ended", invitation=invitation.id, state=change.after.state.value)
+                    log.info("invitation.ended", invitation=invitation.id, state=wanted.state.value)
             return
         if not self._delivery.reserve(invitation.channel):
             return
-        claim = invitation.claimed(self._delivery.owner, now, self._policy)
+        claim = wanted.claimed(self._delivery.owner, now, policy)
+        if change is not None:
+            claim = then(change, claim)
         try:
             await self._store.save(claim)
         except VersionConflict:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
 from functools import cache
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -36,10 +35,8 @@ _WAITS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 6 * 3600,
 class InvitationMetrics(Metrics):
     """See `Metrics`."""
 
-    def __init__(self, *, link_life: timedelta) -> None:
-        """`link_life` as new links have it."""
+    def __init__(self) -> None:
         super().__init__("invitation", _READINGS)
-        self._link_life = link_life
         self._steps = cache(
             Counter(
                 "convive_invitation_transitions",
@@ -50,8 +47,8 @@ class InvitationMetrics(Metrics):
         )
         self._to_sent = Histogram(
             "convive_invitation_event_to_sent_seconds",
-            "From the event or call that asked for a link until the provider had taken the message with it. Left out"
-            " where the expiry was moved meanwhile.",
+            "From the event or call that asked for a link, or from the end of the quiet hours it came in, until the"
+            " provider had taken the message with it.",
             buckets=_WAITS,
             registry=self.registry,
         )
@@ -89,17 +86,10 @@ class InvitationMetrics(Metrics):
         """A change was committed."""
         for step in change.steps:
             self._steps(step.trigger, step.from_.value, step.to.value).inc()
-            if step.trigger == Trigger.ACCEPTED and step.from_ is State.PENDING and step.to is State.SENT:
-                self._sent(change)
-
-    def _sent(self, change: Change) -> None:
-        after = change.after
-        if after.expires_at is None:
-            return
-        # A link's life begins when it is asked for, and only an extension moves its end.
-        asked = after.expires_at - self._link_life
-        if after.created_at <= asked <= after.updated_at:
-            self._to_sent.observe((after.updated_at - asked).total_seconds())
+            sent = step.trigger == Trigger.ACCEPTED and step.from_ is State.PENDING and step.to is State.SENT
+            if sent and (wanted := change.after.wanted_at) is not None:
+                # Whoever asked to have it in the night after all has not waited.
+                self._to_sent.observe(max((change.after.updated_at - wanted).total_seconds(), 0.0))
 
     def watch_delivery(self, delivery: Delivery, channels: Iterable[str]) -> None:
         """Tell of the slots and the providers from here on."""

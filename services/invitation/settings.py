@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
+from convive_contracts.events import TimeOfDay
 from convive_kit.addresses import SmsSender
 from convive_kit.settings import BaseServiceSettings, CommaSeparated, variable
 
@@ -15,6 +16,10 @@ def _without_slash(url: str) -> str:
     if not url.startswith(("http://", "https://")):
         raise ValueError("it must start with http:// or https://")
     return url.rstrip("/")
+
+
+def _days(value: object) -> object:
+    return () if value == "none" else value
 
 
 Url = Annotated[str, AfterValidator(_without_slash)]
@@ -111,6 +116,19 @@ class InvitationSettings(SmsSettings):
     link_life: timedelta = Field(
         default=timedelta(days=14), gt=timedelta(minutes=1), description="How long a link works."
     )
+    reminder_days: Annotated[CommaSeparated[Annotated[int, Field(ge=1, le=89)]], BeforeValidator(_days)] = Field(
+        default=(2, 5, 10),
+        max_length=5,
+        description="Days after which people are reminded of a link that works, counted from when it was sent; `none`"
+        " for never. Firms may choose their own.",
+    )
+    quiet_from: TimeOfDay = Field(
+        default="20:00",
+        description="From this time of day in the person's time zone, and on Sundays and French public holidays, nobody"
+        " is reminded and nothing goes out by SMS, unless they asked for it themselves. The same time as"
+        " `CONVIVE_QUIET_UNTIL`: nothing is ever held back. Firms may choose their own.",
+    )
+    quiet_until: TimeOfDay = Field(default="08:00", description="Until this time of day.")
     delivery_lease: timedelta = Field(
         default=timedelta(seconds=60),
         ge=timedelta(seconds=1),

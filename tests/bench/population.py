@@ -97,7 +97,7 @@ class Living:
             self.takes(self.invitation.refused(send, reason, self.cause("system"), POLICY, for_good=False))
             self.now = self.invitation.send_at or self.now
         self._attempt()
-        self.takes(self.invitation.accepted(self.invitation.send_sequence, self.cause("system")))
+        self.takes(self.invitation.accepted(self.invitation.send_sequence, self.cause("system"), POLICY))
 
     def fail(self) -> None:
         self._attempt()
@@ -125,7 +125,7 @@ class Living:
 
     def open(self) -> None:
         self.wait(timedelta(days=2))
-        self.takes(self.invitation.opened(self.cause("person")))
+        self.takes(self.invitation.opened(self.cause("person"), POLICY))
 
 
 def a_life(chance: random.Random, state: State) -> Life:

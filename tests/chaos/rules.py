@@ -20,7 +20,7 @@ def _any_but(*states: str) -> tuple[str, ...]:
 
 
 MOVES: Mapping[str, Mapping[str, str]] = {
-    "accepted": _to("sent", "pending"),
+    "accepted": {"pending": "sent", "sent": "sent", "opened": "opened"},
     "gave_up": _to("failed", "pending", "sent"),
     "opened": _to("opened", "pending", "sent", "failed"),
     "redeemed": _to("password_set", *_any_but("password_set", "active")),
@@ -35,8 +35,9 @@ MOVES: Mapping[str, Mapping[str, str]] = {
     "created_again": _to("pending", *STATES),
 }
 """Everywhere else a trigger leaves the state as it is."""
-_NOTES = ("of_send", "same_link", "ignored", "held")
+_NOTES = ("of_send", "kept", "same_link", "ignored", "held")
 """Details of a step that only keeps something in mind."""
+_NAMED = {"extended": "extended", "accepted": "sent"}
 _TELL_WHO = ("created", "updated", "created_again", "address_changed")
 
 
@@ -61,15 +62,18 @@ def illegal(history: Sequence[Mapping[str, Any]], state: str) -> Iterator[str]:
 
 
 def facts(history: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """The events that a history must have made, in order: each entered state but `pending`, and each extension. Of
-    somebody whom nobody has told us of there is nothing to tell."""
+    """The events that a history must have made, in order: each entered state but `pending`, each send that was taken,
+    each extension, and the first receipt of a send and its bounce. Of somebody whom nobody has told us of there is
+    nothing to tell."""
     known = False
     for step in history:
         from_, to, trigger, detail = step["from"], step["to"], step["trigger"], step.get("detail", {})
         known = known or (trigger in _TELL_WHO and not str(detail.get("ignored", "")).startswith("older"))
         moves = detail.get("skipped") or (from_ in MOVES.get(trigger, {}) and not _is_note(step))
-        if known and moves and trigger == "extended":
-            yield "extended"
+        if known and moves and trigger in _NAMED:
+            yield _NAMED[trigger]
+        elif known and trigger in ("delivered", "bounced") and not _is_note(step):
+            yield trigger
         elif known and moves and to != "pending":
             yield to
 

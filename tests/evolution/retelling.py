@@ -18,7 +18,7 @@ from invitation.intake.rebuilding import Rebuilding
 from invitation.lifecycle.schedule import Policy
 from invitation.store.protocol import Store
 
-POLICY = Policy(link_life=timedelta(days=14), lease=timedelta(seconds=60))
+POLICY = Policy(link_life=timedelta(days=14), lease=timedelta(seconds=60), reminders=())
 LATER = datetime(2026, 6, 1, 8, 0, tzinfo=UTC)
 """When a rebuild is over and what is due is armed."""
 

@@ -87,7 +87,7 @@ async def test_of_many_inserts_at_once_one_wins(made: Made) -> None:
 async def test_a_save_of_what_somebody_else_changed_is_a_conflict_and_writes_nothing(made: Made) -> None:
     first = a_new()
     await made.store.save(first)
-    one, other = first.after.declined(a_cause()), first.after.opened(a_cause())
+    one, other = first.after.declined(a_cause()), first.after.opened(a_cause(), POLICY)
     await made.store.save(one)
     announced = len(made.announced)
 
@@ -104,7 +104,7 @@ async def test_of_many_saves_at_once_one_wins(made: Made) -> None:
     await made.store.save(first)
 
     results = await asyncio.gather(
-        *(made.store.save(first.after.opened(a_cause())) for _ in range(20)), return_exceptions=True
+        *(made.store.save(first.after.opened(a_cause(), POLICY)) for _ in range(20)), return_exceptions=True
     )
 
     assert [result for result in results if result is None] == [None]
@@ -138,7 +138,7 @@ async def test_what_became_none_is_gone_when_loaded(made: Made) -> None:
     await made.store.save(first)
     claimed = first.after.claimed("worker-1", NOW, POLICY)
     await made.store.save(claimed)
-    sent = claimed.after.accepted(1, a_cause())
+    sent = claimed.after.accepted(1, a_cause(), POLICY)
     await made.store.save(sent)
     updated = sent.after.details_changed(an_invitee(), told(2), an_event(), POLICY)
     assert updated is not None
@@ -185,7 +185,7 @@ async def test_a_flooded_history_keeps_its_newest_steps(made: Made) -> None:
 async def test_history_and_outbox_are_in_the_document_after_one_write(mongo: Made) -> None:
     change = a_new()
     await mongo.store.save(change)
-    sent = change.after.accepted(1, a_cause())
+    sent = change.after.accepted(1, a_cause(), POLICY)
     await mongo.store.save(sent)
 
     assert mongo.database is not None
@@ -369,7 +369,7 @@ async def test_a_cabinet_and_a_dossier_of_one_id_are_told_apart(made: Made) -> N
 
 
 async def test_deciding_on_what_is_unknown_is_nothing(made: Made) -> None:
-    assert await decide_and_save(made.store, str(uuid4()), lambda i: i.opened(a_cause())) is None
+    assert await decide_and_save(made.store, str(uuid4()), lambda i: i.opened(a_cause(), POLICY)) is None
 
 
 async def test_everyone_who_decides_at_once_is_heard(made: Made) -> None:
@@ -377,7 +377,7 @@ async def test_everyone_who_decides_at_once_is_heard(made: Made) -> None:
     await made.store.save(change)
 
     changes = await asyncio.gather(
-        *(decide_and_save(made.store, change.after.id, lambda i: i.opened(a_cause())) for _ in range(10))
+        *(decide_and_save(made.store, change.after.id, lambda i: i.opened(a_cause(), POLICY)) for _ in range(10))
     )
 
     assert all(changes)
@@ -414,7 +414,7 @@ async def test_whoever_loses_race_after_race_is_told_to_come_back(made: Made) ->
             raise VersionConflict
 
     with pytest.raises(Contended):
-        await decide_and_save(cast("Store", NeverInTime()), change.after.id, lambda i: i.opened(a_cause()))
+        await decide_and_save(cast("Store", NeverInTime()), change.after.id, lambda i: i.opened(a_cause(), POLICY))
 
 
 # --- what the database does for it -------------------------------------------------------------------------------

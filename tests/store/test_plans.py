@@ -46,7 +46,7 @@ from invitation.store.tokens import OpsTokens
 from tests.store.explaining import Heard, Plan, explain
 from tests.store.stores import CABINETS, DOSSIERS, FILTERS, a_new, crowd, mongo_store
 from tests.unit.directory.making import a_cabinet, a_dossier, a_member, an_account
-from tests.unit.lifecycle.making import NOW, a_cause, an_invitee, later
+from tests.unit.lifecycle.making import NOW, POLICY, a_cause, an_invitee, later
 
 pytestmark = pytest.mark.database
 
@@ -195,7 +195,7 @@ async def a_busy_invitation_database(place: Place) -> Calls:
     await bulks.freeze(bulk.id, FILTERS[0])
     message = Parked("parked-1", a_parked(1))
     relay = Relay(bus=Silence(), collection=database[INVITATIONS], commit=Silence(), now=lambda: later(days=30))
-    opened = change.after.opened(a_cause())
+    opened = change.after.opened(a_cause(), POLICY)
 
     return {
         "MongoStore.load": [partial(store.load, change.after.id)],
@@ -211,6 +211,7 @@ async def a_busy_invitation_database(place: Place) -> Calls:
             partial(store.learn_dossier, DossierState(id=DOSSIERS[0], cabinet_id=CABINETS[0], name="File"), 1)
         ],
         "MongoStore.names": [partial(store.names, an_invitee(cabinet_id=CABINETS[1]))],
+        "MongoStore.policies": [partial(store.policies, CABINETS[2])],
         "MongoStore.find": [
             *(partial(store.find, which, limit=20, after=KEY) for which in EVERY_FILTER),
             *(

@@ -11,11 +11,11 @@ from tests.unit.lifecycle.making import NOW, POLICY, a_cause, a_pending, done, l
 
 
 def sent(invitation: Invitation, *, after_seconds: float) -> Change:
-    return invitation.accepted(invitation.send_sequence, a_cause(later(seconds=after_seconds)))
+    return invitation.accepted(invitation.send_sequence, a_cause(later(seconds=after_seconds)), POLICY)
 
 
 def told_of(*changes: Change) -> str:
-    metrics = InvitationMetrics(link_life=POLICY.link_life)
+    metrics = InvitationMetrics()
     for change in changes:
         metrics.saved(change)
     return generate_latest(metrics.registry).decode()
@@ -34,11 +34,12 @@ def test_a_new_link_for_an_old_invitation_counts_from_when_it_was_asked_for() ->
     assert "convive_invitation_event_to_sent_seconds_sum 5.0" in text
 
 
-def test_a_moved_expiry_or_a_repeated_outcome_tells_nothing_of_a_wait() -> None:
-    extended = done(a_pending().extended(later(days=30), a_cause()))
+def test_a_moved_expiry_is_no_wait_and_a_repeated_outcome_none_either() -> None:
+    extended = done(a_pending().extended(later(days=30), a_cause(), POLICY))
     first = sent(a_pending(), after_seconds=1).after
     text = told_of(sent(extended, after_seconds=9), sent(first, after_seconds=99))
-    assert "convive_invitation_event_to_sent_seconds_count 0.0" in text
+    assert "convive_invitation_event_to_sent_seconds_count 1.0" in text
+    assert "convive_invitation_event_to_sent_seconds_sum 9.0" in text
     assert 'convive_invitation_transitions_total{from="sent",to="sent",trigger="accepted"} 1.0' in text
 
 

@@ -57,6 +57,7 @@ TRIGGERS = {
     "accepted": msgid("Taken by the provider"),
     "delivered": msgid("Delivered"),
     "bounced": msgid("Came back undelivered"),
+    "reminded": msgid("Time for a reminder"),
     "deferred": msgid("Attempt failed, to be tried again"),
     "refused": msgid("Attempt failed after its time"),
     "gave_up": msgid("Given up"),

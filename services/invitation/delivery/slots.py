@@ -22,7 +22,7 @@ from invitation.delivery.breaker import Breaker
 from invitation.delivery.channels import Channel, NotTaken, NotYet, ProviderAway, RefusedForGood
 from invitation.lifecycle.invitation import Cause, Change, Invitation, Lease
 from invitation.lifecycle.schedule import Policy
-from invitation.store.protocol import Decide, Store, decide_and_save
+from invitation.store.protocol import Decide, Store, decide_and_save, policy_for
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -227,11 +227,13 @@ class Delivery:
         send = (invitation.send_sequence, invitation.attempt)
         channel = self._channels.get(invitation.channel)
         if channel is None:
-            return self._refusal(send, "channel_not_available", for_good=True)
+            return self._refusal(send, "channel_not_available", self._policy, for_good=True)
         started = time.perf_counter()
-        outcome = "accepted"
+        outcome, policy = "accepted", self._policy
         try:
-            async with asyncio.timeout(self._policy.attempt_deadline.total_seconds()):
+            async with asyncio.timeout(policy.attempt_deadline.total_seconds()):
+                # Before the effect: what follows from it must not wait for anything but its commit.
+                policy = await policy_for(self._store, invitation, policy)
                 accepted = await channel.send(invitation, now)
         except ProviderAway as away:
             outcome = "provider_away"
@@ -252,28 +254,28 @@ class Delivery:
             # Perhaps this message, perhaps the provider: the attempt counts, and so does the silence.
             outcome = "timeout"
             self._breaker_done(invitation.channel, answered=False)
-            return self._refusal(send, "timeout", for_good=False)
+            return self._refusal(send, "timeout", policy, for_good=False)
         except NotTaken as refused:
             for_good = isinstance(refused, RefusedForGood)
             outcome = "refused_for_good" if for_good else "refused_for_now"
             self._breaker_done(invitation.channel, answered=True)
-            return self._refusal(send, str(refused), for_good=for_good)
+            return self._refusal(send, str(refused), policy, for_good=for_good)
         except Exception:
             # A bug of ours. It counts as an attempt, so that it ends as failed, in sight of the firm, and not never.
             outcome = "internal_error"
             log.exception("delivery.failed", invitation=invitation.id)
             self._not_tried(invitation.channel)
-            return self._refusal(send, "internal_error", for_good=False)
+            return self._refusal(send, "internal_error", policy, for_good=False)
         finally:
             self._observe(invitation.channel, outcome, time.perf_counter() - started)
             span.set("convive.outcome", outcome)
         self._breaker_done(invitation.channel, answered=True)
         cause = Cause(self._now(), _PROVIDER, detail={"send": send[0], **accepted.detail})
-        return lambda current: current.accepted(send[0], cause)
+        return lambda current: current.accepted(send[0], cause, policy)
 
-    def _refusal(self, send: tuple[int, int], reason: str, *, for_good: bool) -> Decide:
+    def _refusal(self, send: tuple[int, int], reason: str, policy: Policy, *, for_good: bool) -> Decide:
         cause = Cause(self._now(), _PROVIDER)
-        return lambda current: current.refused(send, reason, cause, self._policy, for_good=for_good)
+        return lambda current: current.refused(send, reason, cause, policy, for_good=for_good)
 
     def _release(self, send: tuple[int, int], lease: Lease, channel: str) -> Decide:
         now = self._now()

@@ -16,14 +16,14 @@ import structlog
 
 from convive_contracts import topology
 from convive_contracts.envelope import Event, parse_event
-from convive_contracts.events import CabinetState, DossierState, UserCreated
+from convive_contracts.events import CabinetState, DossierState, InvitationRequest, InvitationState, UserCreated
 from convive_kit import tracing
 from convive_kit.bus import Incoming
 from convive_kit.errors import Reject
 from invitation.intake.decisions import Decision, decisions, from_directory
 from invitation.lifecycle.invitation import Cause, Change, Invitation, then
 from invitation.lifecycle.schedule import Policy
-from invitation.store.protocol import Store, decide_and_save, decide_or_begin
+from invitation.store.protocol import Store, decide_and_save, decide_or_begin, policy_for
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -114,7 +114,7 @@ class Intake:
         ):
             if learned := await learn_names(self._store, event):
                 return learned == "kept"
-            found = decisions(event, cause, self._policy)
+            found = decisions(event, cause, await firms_policy(self._store, event, self._policy))
             if at_once and isinstance(event.data, UserCreated) and event.data.invite_by != "none":
                 return await self._begin(event, found[0], cause)
             tries = 1 if replayed or waits_since else _TRIES
@@ -181,6 +181,19 @@ class Intake:
         if change is not None and change.after.send_at is not None:
             self._due_changed()
         return change is not None
+
+
+async def firms_policy(store: Store, event: Event, usual: Policy) -> Policy:
+    """The policy of the firm that an event concerns."""
+    match event.data:
+        case UserCreated() as said:
+            return usual.of(await store.policies(said.cabinet.id))
+        case InvitationState() as fact:
+            return usual.of(await store.policies(fact.cabinet_id))
+        case InvitationRequest() as asked:
+            return await policy_for(store, await store.load(asked.invitation_id), usual)
+        case _:
+            return usual
 
 
 async def learn_names(store: Store, event: Event) -> str | None:

@@ -16,7 +16,7 @@ from convive_contracts.envelope import Event
 from convive_contracts.events import INVITATION_SOURCE, InvitationState
 from convive_kit.errors import Reject
 from invitation.intake.decisions import Decision, decisions
-from invitation.intake.events import Replayed, learn_names
+from invitation.intake.events import Replayed, firms_policy, learn_names
 from invitation.lifecycle.invitation import Cause, Change, Invitation
 from invitation.lifecycle.schedule import Policy
 from invitation.store.protocol import Decide, Store, decide_and_save, decide_or_begin
@@ -50,7 +50,8 @@ class Rebuilding:
             try:
                 if await learn_names(self._quiet, event) == "kept":
                     outcomes[number] = "done"
-                for decision in self._decisions(event, mark):
+                policy = await firms_policy(self._quiet, event, self._policy)
+                for decision in self._decisions(event, mark, policy):
                     lanes[decision.invitation_id].append((number, event, decision))
             except Reject as refused:
                 outcomes[number] = refused.slug
@@ -73,7 +74,7 @@ class Rebuilding:
         cause = Cause(self._now(), "system", detail=mark.detail())
         return lambda invitation: invitation.armed(cause)
 
-    def _decisions(self, event: Event, mark: Replayed) -> list[Decision]:
+    def _decisions(self, event: Event, mark: Replayed, policy: Policy) -> list[Decision]:
         if event.short_type in ("cabinet.updated", "dossier.updated"):
             return []
         # When it happened, not when it is folded in: expiries are counted from then.
@@ -82,8 +83,9 @@ class Rebuilding:
         if isinstance(fact, InvitationState):
             if event.source != INVITATION_SOURCE:
                 return []
-            return [Decision(fact.invitation_id, lambda i: i.restored(fact, replace(cause, event_id=None)))]
-        return decisions(event, cause, self._policy)
+            name, folded = event.short_type.removeprefix("invitation."), replace(cause, event_id=None)
+            return [Decision(fact.invitation_id, lambda i: i.restored(name, fact, folded, policy))]
+        return decisions(event, cause, policy)
 
     async def _fold_in_order(self, lane: list[tuple[int, Event, Decision]], again: bool) -> list[tuple[int, str]]:
         outcomes: list[tuple[int, str]] = []

@@ -7,8 +7,8 @@ from copy import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from invitation.lifecycle.records import Cause, Fact, Step
-from invitation.lifecycle.schedule import Policy, next_due
+from invitation.lifecycle.records import Cause, Fact, Occasion, Step
+from invitation.lifecycle.schedule import REMINDED, Policy, next_due
 from invitation.lifecycle.states import State, Trigger, counts, fire, skipped
 
 if TYPE_CHECKING:
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 REMEMBERED_EVENTS = 64
 """How many ids of handled events an invitation remembers, so that each counts once."""
+_FACTS = {Trigger.EXTENDED: "extended", Trigger.ACCEPTED: "sent"}
+"""What is told where the state alone does not say it."""
+_ALL_OVER = 99
+"""More reminders than any policy has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ class Draft:
         end = fire(trigger, self.after)
         self._step(trigger, start, end, detail)
         if told:
-            fact = "extended" if trigger is Trigger.EXTENDED else end.value
+            fact = _FACTS.get(trigger, end.value)
             if end is not State.PENDING or trigger is Trigger.EXTENDED:
                 self.entered.append((fact, end))
 
@@ -75,12 +79,14 @@ class Draft:
         """Have others told of something that is no state."""
         self.entered.append((fact, self.after.state))
 
-    def next_link(self, policy: Policy) -> None:
+    def next_link(self, policy: Policy, occasion: Occasion = "link") -> None:
         """A new link supersedes the one before, and goes out with the next send."""
         self.after.link_sequence += 1
         self.after.expires_at = self.cause.at + policy.link_life
-        self.after.reason = None
-        self.next_send()
+        self.after.reason = self.after.sent_at = None
+        self.after.reminders = 0
+        self.next_send(policy, occasion)
+        self.after.wanted_at = self.after.send_at
 
     def end_links(self) -> None:
         """Let no link made so far work or be sent any more, and make no new one."""
@@ -91,21 +97,42 @@ class Draft:
             self.after.send_sequence += 1
         self.after.expires_at = None
 
-    def next_send(self) -> None:
-        """A new message, due now."""
+    def next_send(self, policy: Policy, occasion: Occasion = "link") -> None:
+        """A new message, due as soon as it may go out. Reminders are planned again when it was taken."""
         self.after.send_sequence += 1
         self.after.attempt = 0
-        self.after.lease = None
-        self.after.received = None
-        self.after.send_at = self.cause.at
+        self.after.lease = self.after.received = self.after.remind_at = None
+        self.after.occasion = occasion
+        self.after.send_at = self.after.soonest(self.cause.at, policy)
 
     def stop_sending(self) -> None:
         """Nothing more is to be sent; an attempt under way ends as history."""
         self.after.lease = None
         self.after.send_at = None
 
+    def plan_reminder(self, policy: Policy) -> None:
+        """Remind on the first of the policy's days that is still ahead, if the link works then. However many have gone
+        by meanwhile, they do not come back."""
+        after, at = self.after, self.cause.at
+        after.remind_at = None
+        if after.sent_at is None or after.expires_at is None or after.invitee is None:
+            return
+        gone_by = sum(after.sent_at + day <= at for day in policy.reminders)
+        after.reminders = max(after.reminders, gone_by)
+        if after.reminders < len(policy.reminders):
+            day = after.sent_at + policy.reminders[after.reminders]
+            moment = policy.quiet.over(day, after.invitee.time_zone)
+            after.remind_at = moment if moment < after.expires_at else None
+
+    def end_reminders(self) -> None:
+        """Nobody is reminded of this link any more."""
+        self.after.remind_at = None
+        self.after.reminders = _ALL_OVER
+
     def done(self) -> Change:
         after, before, cause = self.after, self.before, self.cause
+        if after.state not in REMINDED:
+            after.remind_at = None
         after.version = before.version + max(1, len(self.entered))
         after.updated_at = cause.at
         after.due_at = (
@@ -115,6 +142,7 @@ class Draft:
                 state=after.state,
                 lease_until=after.lease.until if after.lease else None,
                 send_at=after.send_at,
+                remind_at=after.remind_at,
                 expires_at=after.expires_at,
             )
         )
@@ -123,7 +151,7 @@ class Draft:
         # A tombstone of somebody nobody told us of has nothing to tell.
         entered = self.entered if after.invitee is not None else []
         facts = tuple(
-            Fact(name, state, before.version + number) for number, (name, state) in enumerate(entered, start=1)
+            Fact(name, state, before.version + number, after) for number, (name, state) in enumerate(entered, start=1)
         )
         return Change(before if before.version else None, after, tuple(self.steps), facts)
 

@@ -23,11 +23,11 @@ def announcements(
 ) -> Iterator[Announcement]:
     """The events of a change, in order. Their ids are computed, so a repeated announcement is the same event;
     `extensions` are further CloudEvents attributes of each."""
-    after = change.after
-    invitee = after.invitee
-    if invitee is None:
-        return
     for fact in change.facts:
+        after = fact.of
+        invitee = after.invitee
+        if invitee is None:
+            continue
         id = f"{after.id}.{fact.version}"
         # Whoever has to erase an account is told which.
         more = {"account_id": after.account_id} if fact.name == "erased" else {}

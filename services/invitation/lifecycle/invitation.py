@@ -15,7 +15,7 @@ from typing import Any, Literal, Self
 from convive_contracts.events import InvitationErased, InvitationState
 from invitation.lifecycle.draft import Change, Draft
 from invitation.lifecycle.records import Cause, Channel, Fact, Invitee, Lease, Occasion, Outcome, Receipt, Step, Told
-from invitation.lifecycle.schedule import LINK_IS_ALIVE, Policy
+from invitation.lifecycle.schedule import LINK_IS_ALIVE, REMINDED, Policy
 from invitation.lifecycle.states import State, Trigger, counts
 
 __all__ = ["Cause", "Change", "Channel", "Fact", "Invitation", "Invitee", "Lease", "Step", "Told", "then"]
@@ -43,6 +43,14 @@ class Invitation:
     occasion: Occasion = "link"
     # What the provider has said of the current send since it took it.
     received: Outcome | None = None
+    # When the current link was first to go out, and when a provider first took it.
+    wanted_at: datetime | None = None
+    sent_at: datetime | None = None
+    # How many reminders of the current link went out or were passed over, and when the next one is due.
+    reminders: int = 0
+    remind_at: datetime | None = None
+    # Whether the way was changed to SMS once because e-mail did not arrive.
+    fell_back: bool = False
     expires_at: datetime | None = None
     due_at: datetime | None = None
     reason: str | None = None
@@ -92,6 +100,7 @@ class Invitation:
             draft.after.removal = None
             draft.after.reason = draft.after.account_id = draft.after.credential = None
             draft.after.began_at = cause.at
+            draft.after.fell_back = False
             draft.fire(Trigger.CREATED_AGAIN)
         elif self.announced:
             return self.details_changed(invitee, told, cause, policy)
@@ -167,6 +176,18 @@ class Invitation:
             and not self._over(now)
         )
 
+    @property
+    def keeps_quiet(self) -> bool:
+        """Whether the current send has to wait in quiet hours: a first e-mail is expected, and so is what the person
+        asked for themselves."""
+        return self.occasion == "reminder" or (self.channel == "sms" and self.occasion != "renewal")
+
+    def soonest(self, at: datetime, policy: Policy) -> datetime:
+        """The first moment from `at` on at which the current send may go out."""
+        if self.invitee is None or not self.keeps_quiet:
+            return at
+        return policy.quiet.over(at, self.invitee.time_zone)
+
     def has_attempts_left(self, policy: Policy) -> bool:
         """Whether the current send may be tried once more."""
         return self.attempt < policy.most_attempts
@@ -178,8 +199,9 @@ class Invitation:
         draft.after.attempt += 1
         return draft.done()
 
-    def accepted(self, send_sequence: int, cause: Cause) -> Change:
-        """The provider took a send. An older send's outcome is history and nothing else."""
+    def accepted(self, send_sequence: int, cause: Cause, policy: Policy) -> Change:
+        """The provider took a send; others are told of each once. An older send's outcome is history and nothing else,
+        and so is one that comes twice, or after the person has moved on."""
         draft = Draft(self, cause)
         if send_sequence != self.send_sequence:
             draft.note(Trigger.ACCEPTED, {"of_send": send_sequence})
@@ -187,7 +209,13 @@ class Invitation:
         draft.stop_sending()
         if self.state in LINK_IS_ALIVE:
             draft.after.reason = None  # of an attempt before, which mattered until this one
-        draft.fire(Trigger.ACCEPTED)
+        if self.send_at is None:
+            draft.note(Trigger.ACCEPTED, {"kept": True})
+        else:
+            draft.fire(Trigger.ACCEPTED)
+        if draft.after.state in REMINDED:
+            draft.after.sent_at = self.sent_at or cause.at
+            draft.plan_reminder(policy)
         return draft.done()
 
     def refused(self, send: tuple[int, int], reason: str, cause: Cause, policy: Policy, *, for_good: bool) -> Change:
@@ -200,13 +228,14 @@ class Invitation:
         draft.after.lease = None
         if for_good or self.attempt >= policy.most_attempts:
             draft.stop_sending()
+            draft.end_reminders()
             if counts(Trigger.GAVE_UP, self.state):
                 draft.after.reason = reason
             draft.fire(Trigger.GAVE_UP, {"reason": reason, "attempt": self.attempt})
-        else:
-            draft.after.send_at = cause.at + policy.backoff(self.attempt)
-            draft.after.reason = reason
-            draft.note("deferred", {"reason": reason, "attempt": self.attempt})
+            return _or_by_sms(draft.done(), cause, policy) if for_good else draft.done()
+        draft.after.send_at = self.soonest(cause.at + policy.backoff(self.attempt), policy)
+        draft.after.reason = reason
+        draft.note("deferred", {"reason": reason, "attempt": self.attempt})
         return draft.done()
 
     def released(self, send: tuple[int, int], lease: Lease, until: datetime, cause: Cause) -> Change | None:
@@ -226,25 +255,32 @@ class Invitation:
         send is history and nothing else."""
         if self._knows(cause):
             return None
-        draft = Draft(self, cause)
-        detail = {"of_send": receipt.send_sequence, "reason": receipt.reason, **(receipt.detail or {})}
-        draft.note(receipt.outcome, {name: said for name, said in detail.items() if said is not None})
-        news = receipt.send_sequence == self.send_sequence and self.received not in ("bounced", receipt.outcome)
+        draft, current = Draft(self, cause), receipt.send_sequence == self.send_sequence
+        news = current and self.received not in ("bounced", receipt.outcome)
+        detail: dict[str, Any] = {"send" if current else "of_send": receipt.send_sequence}
+        if receipt.reason is not None:
+            detail["reason"] = receipt.reason
+        if not news:
+            detail["kept"] = True
+        draft.note(receipt.outcome, {**detail, **(receipt.detail or {})})
         if not news:
             return draft.done()
         draft.after.received = receipt.outcome
-        if receipt.outcome == "bounced":
-            if self.state in LINK_IS_ALIVE:
-                draft.stop_sending()
-                draft.after.reason = receipt.reason
-            if counts(Trigger.GAVE_UP, self.state):
-                draft.fire(Trigger.GAVE_UP, {"reason": receipt.reason})
         draft.tell(receipt.outcome)
-        return draft.done()
+        if receipt.outcome == "delivered":
+            return draft.done()
+        draft.end_reminders()
+        if self.state in LINK_IS_ALIVE:
+            draft.stop_sending()
+            draft.after.reason = receipt.reason
+        if counts(Trigger.GAVE_UP, self.state):
+            draft.fire(Trigger.GAVE_UP, {"reason": receipt.reason})
+        return _or_by_sms(draft.done(), cause, policy)
 
-    def came_due(self, cause: Cause, policy: Policy) -> Change:
-        """The due loop found it and nothing is to be sent: expire it, give up on what took every attempt without ever
-        coming to an outcome, or drop a lease that nobody needs any more."""
+    def came_due(self, cause: Cause, policy: Policy) -> Change | None:
+        """The due loop found it: expire it, give up on what took every attempt without ever coming to an outcome, have
+        the person reminded, wait for the end of quiet hours that a pause or an outage has led into, or drop a lease
+        that nobody needs any more. None where it has only to be claimed and sent; after a reminder, that too."""
         draft = Draft(self, cause)
         if self._over(cause.at):
             draft.stop_sending()
@@ -253,10 +289,22 @@ class Invitation:
             return draft.done()
         if self.send_at is not None and self.send_at <= cause.at and not self.has_attempts_left(policy):
             draft.stop_sending()
+            draft.end_reminders()
             if counts(Trigger.GAVE_UP, self.state):
                 draft.after.reason = "attempts_used_up"
             draft.fire(Trigger.GAVE_UP, {"attempt": self.attempt})
             return draft.done()
+        if self.remind_at is not None and self.remind_at <= cause.at:
+            # The same link, as a message of its own. Of several that a pause has let go by, it is the only one.
+            draft.after.reminders += 1
+            draft.note("reminded")
+            draft.next_send(policy, "reminder")
+            return draft.done()
+        if self.wants_sending(cause.at):
+            until = self.soonest(cause.at, policy)
+            if until <= cause.at:
+                return None
+            draft.after.send_at = until
         draft.after.lease = None
         return draft.done()
 
@@ -272,13 +320,16 @@ class Invitation:
             return "expired"
         return "alive"
 
-    def opened(self, cause: Cause) -> Change:
+    def opened(self, cause: Cause, policy: Policy) -> Change:
         """A person acted on the page."""
         draft = Draft(self, cause)
+        draft.fire(Trigger.OPENED)
         if counts(Trigger.OPENED, self.state):
             draft.stop_sending()
             draft.after.reason = None
-        draft.fire(Trigger.OPENED)
+            draft.after.sent_at = self.sent_at or cause.at
+            if self.remind_at is None:
+                draft.plan_reminder(policy)
         return draft.done()
 
     def of_an_earlier_life(self, time: datetime, link_sequence: int | None) -> bool:
@@ -328,27 +379,37 @@ class Invitation:
 
     def renewed(self, cause: Cause, policy: Policy) -> Change | None:
         """The person asks for the link again: a living link is sent again, a dead one is replaced. None when a send
-        is on its way already."""
-        if self.state in (State.SENT, State.OPENED) and not self._over(cause.at):
-            if self.send_at is not None:
+        is on its way already; one that waits for the end of quiet hours waits no longer."""
+        alive = self.state in LINK_IS_ALIVE and not self._over(cause.at)
+        if alive and self.send_at is not None:
+            if self.lease is not None or not self.keeps_quiet:
                 return None
             draft = Draft(self, cause)
             draft.note(Trigger.RENEW, {"same_link": True})
-            draft.next_send()
+            draft.after.occasion = "renewal"
+            draft.after.send_at = cause.at
             return draft.done()
-        if self.state is State.PENDING and self.send_at is not None and not self._over(cause.at):
-            return None
+        if alive and self.state in REMINDED:
+            draft = Draft(self, cause)
+            draft.note(Trigger.RENEW, {"same_link": True})
+            draft.next_send(policy, "renewal")
+            return draft.done()
         return self._next_link(Trigger.RENEW, None, cause, policy)
 
     # --- rebuilding from the log ------------------------------------------------------------------------------------
 
-    def restored(self, told: InvitationState, cause: Cause) -> Change | None:
-        """A fact that this invitation itself once announced: it stood there, with these numbers. Older facts than the
-        last one folded in change nothing, so the log may be read twice."""
+    def restored(self, fact: str, told: InvitationState, cause: Cause, policy: Policy) -> Change | None:
+        """A fact that this invitation itself once announced, by its name: it stood there, with these numbers. Older
+        facts than the last one folded in change nothing, so the log may be read twice. Reminders go on after the last
+        send that was told."""
         if self.rebuilt_to is not None and told.version <= self.rebuilt_to:
             return None
         draft = Draft(self, cause)
         after = draft.after
+        if told.link_sequence != self.link_sequence:
+            after.wanted_at = after.sent_at = after.remind_at = None
+            after.reminders = 0
+        after.fell_back = self.fell_back or (self.channel, told.channel) == ("email", "sms")
         after.state = State(told.state)
         after.channel = told.channel
         after.link_sequence, after.send_sequence = told.link_sequence, told.send_sequence
@@ -357,6 +418,11 @@ class Invitation:
         if isinstance(told, InvitationErased) and after.invitee is not None:
             after.erased, after.invitee = True, after.invitee.nameless()
         draft.stop_sending()
+        if fact in ("failed", "bounced"):
+            draft.end_reminders()
+        elif after.state in REMINDED and (fact == "sent" or after.remind_at is None):
+            after.sent_at = after.sent_at or cause.at
+            draft.plan_reminder(policy)
         draft.note("rebuilt", {"version": told.version})
         change = draft.done()
         # Receivers know the old numbers: what is announced from here on must be newer.
@@ -402,18 +468,20 @@ class Invitation:
         draft.fire(Trigger.REVOKED)
         return draft.done()
 
-    def extended(self, until: datetime, cause: Cause) -> Change | None:
-        """A later expiry, by the expiry in the document: the link itself stays the same. One that no provider had
-        taken before it ran out is sent now."""
+    def extended(self, until: datetime, cause: Cause, policy: Policy) -> Change | None:
+        """A later expiry, by the expiry in the document: the link itself stays the same, and reminders of it go on. One
+        that no provider had taken before it ran out is sent now."""
         if self._knows(cause):
             return None
         draft = Draft(self, cause)
+        draft.fire(Trigger.EXTENDED)
         if counts(Trigger.EXTENDED, self.state):
             draft.after.expires_at = until
             if self.state is State.EXPIRED and self.reason == _NEVER_SENT:
-                draft.next_send()
+                draft.next_send(policy)
+            elif draft.after.send_at is None and (self.remind_at is None or self.remind_at >= until):
+                draft.plan_reminder(policy)
             draft.after.reason = None if self.state is State.EXPIRED else self.reason
-        draft.fire(Trigger.EXTENDED)
         return draft.done()
 
     # --- inside ----------------------------------------------------------------------------------------------------
@@ -423,6 +491,8 @@ class Invitation:
         if known and self.link_sequence and self.channel != "none" and _reached_elsewhere(self.channel, known, invitee):
             draft.fire(Trigger.ADDRESS_CHANGED)
             if counts(Trigger.ADDRESS_CHANGED, self.state):
+                if self.fell_back and invitee.email_key != known.email_key:
+                    draft.after.channel = "email"  # which is how it was to go, and this address may be the right one
                 draft.next_link(policy)
         elif invitee != known:
             draft.note("updated")
@@ -432,7 +502,7 @@ class Invitation:
         if counts(trigger, self.state):
             draft.after.channel = channel or (self.channel if self.channel != "none" else "email")
             draft.fire(trigger)
-            draft.next_link(policy)
+            draft.next_link(policy, "renewal" if trigger is Trigger.RENEW else "link")
         else:
             draft.fire(trigger)
         return draft.done()
@@ -455,6 +525,26 @@ class Invitation:
 
 
 _NEVER_SENT = "never_sent"
+
+
+def _or_by_sms(change: Change, cause: Cause, policy: Policy) -> Change:
+    """Where a firm wants it, somebody whom an e-mail did not reach is sent a link by SMS instead, once, in the same
+    save."""
+    failed = change.after
+    if (
+        not policy.sms_after_bounce
+        or failed.state is not State.FAILED
+        or failed.channel != "email"
+        or failed.fell_back
+        or failed.invitee is None
+        or failed.invitee.phone is None
+    ):
+        return change
+    draft = Draft(failed, Cause(cause.at, "system", detail={"instead_of": "email"}))
+    draft.after.channel, draft.after.fell_back = "sms", True
+    draft.fire(Trigger.RESEND)
+    draft.next_link(policy)
+    return then(change, draft.done())
 
 
 def _reached_elsewhere(channel: Channel, known: Invitee, told: Invitee) -> bool:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from invitation.lifecycle.states import State
+
+if TYPE_CHECKING:
+    from invitation.lifecycle.invitation import Invitation
 
 Channel = Literal["email", "sms", "none"]
 Occasion = Literal["link", "reminder", "renewal"]
@@ -102,8 +105,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """Something others may know: becomes the event `invitation.<name>` with `version` as its sequence."""
+    """Something others may know: becomes the event `invitation.<name>` with `version` as its sequence, and the numbers
+    of the invitation as it was then."""
 
     name: str
     state: State
     version: int
+    of: Invitation

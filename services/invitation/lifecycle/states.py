@@ -76,6 +76,8 @@ _BEFORE_REDEMPTION = (PENDING, SENT, OPENED, FAILED, EXPIRED, DECLINED)
 
 TABLE = (
     Transition(Trigger.ACCEPTED, (PENDING,), SENT, "The provider took the current send."),
+    # Others are told of every send: whoever rebuilds from what they were told must not send it again.
+    Transition(Trigger.ACCEPTED, (SENT, OPENED), None, "It took a reminder, or the same link asked for again."),
     Transition(Trigger.GAVE_UP, (PENDING, SENT), FAILED, "Refused for good, attempts used up, or bounced."),
     # A click proves delivery, even if we crashed before noting it, and even if a bounce said otherwise.
     Transition(Trigger.OPENED, (PENDING, SENT, FAILED), OPENED, "A person acted on the page."),

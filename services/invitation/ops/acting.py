@@ -21,7 +21,7 @@ from invitation.ops.auditing import Auditing, standing
 from invitation.ops.callers import CALLER
 from invitation.ops.views import in_time
 from invitation.store.audit import AuditRecord
-from invitation.store.protocol import Decide, Store, decide_and_save
+from invitation.store.protocol import Decide, Store, decide_and_save, policy_for
 
 
 class Acting:
@@ -62,9 +62,8 @@ class Acting:
             raise invalid("channel", "This member has no phone number: give one first, or use email.")
         cause = self._cause(request, reason)
         async with self._witness(request, "resend", invitation, reason) as record:
-            return await self._save(
-                record, invitation, Trigger.RESEND, lambda i: i.resent(channel, cause, self._policy)
-            )
+            policy = await policy_for(self._store, invitation, self._policy)
+            return await self._save(record, invitation, Trigger.RESEND, lambda i: i.resent(channel, cause, policy))
 
     async def revoke(self, request: web.Request, invitation: Invitation, reason: str | None) -> Invitation:
         """No link works from here on."""
@@ -82,7 +81,8 @@ class Acting:
         async with self._witness(request, "extend", invitation, reason) as record:
             if invitation.link_sequence == 0:
                 raise _wrong_state(invitation)
-            return await self._save(record, invitation, Trigger.EXTENDED, lambda i: i.extended(until, cause))
+            policy = await policy_for(self._store, invitation, self._policy)
+            return await self._save(record, invitation, Trigger.EXTENDED, lambda i: i.extended(until, cause, policy))
 
     async def correct(
         self, request: web.Request, invitation: Invitation, fields: Mapping[str, str], reason: str | None
@@ -105,14 +105,14 @@ class Acting:
             pass
 
     async def _correction(self, invitation: Invitation, fields: Mapping[str, str], cause: Cause) -> Decide:
-        invitee = invitation.invitee
+        invitee, policy = invitation.invitee, await policy_for(self._store, invitation, self._policy)
         if invitation.source == DIRECTORY_SOURCE and invitee is not None:
             sequence, user = await self._directory.correct(invitee.member_id, fields)
             # What the directory publishes of it comes later, and says nothing newer.
             corrected, told = invitee_of(user), Told(cause.at, sequence)
-            return lambda i: i.details_changed(corrected, told, cause, self._policy)
+            return lambda i: i.details_changed(corrected, told, cause, policy)
         new = {**fields, "email_key": email_key(fields["email"])} if "email" in fields else dict(fields)
-        return lambda i: i.invitee and i.corrected(replace(i.invitee, **new), cause, self._policy)
+        return lambda i: i.invitee and i.corrected(replace(i.invitee, **new), cause, policy)
 
     def _witness(
         self, request: web.Request, action: str, invitation: Invitation, reason: str | None

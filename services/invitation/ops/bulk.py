@@ -30,7 +30,7 @@ from invitation.ops.callers import CALLER
 from invitation.ops.selection import Criteria
 from invitation.ops.views import in_time
 from invitation.store.bulk import MOST, Action, Bulk, Bulks
-from invitation.store.protocol import Contended, Store, decide_and_save
+from invitation.store.protocol import Contended, Store, decide_and_save, policy_for
 
 _TRIGGERS: dict[Action, Trigger] = {"resend": Trigger.RESEND, "revoke": Trigger.REVOKED, "extend": Trigger.EXTENDED}
 _SAMPLE = 10
@@ -233,6 +233,9 @@ class BulkRunner(Runner[Bulk]):
         """Do it to one invitation; returns what came of it."""
         outcome = "gone"
         cause = Cause(self._now(), run.actor, f"bulk:{run.id}", {"bulk": run.id, "reason": run.reason})
+        policy = self._policy
+        if not run.dry_run and run.action != "revoke":
+            policy = await policy_for(self._store, await self._store.load(id), policy)
 
         def decide(invitation: Invitation) -> Change | None:
             nonlocal outcome
@@ -243,11 +246,11 @@ class BulkRunner(Runner[Bulk]):
                 return None
             match run.action:
                 case "resend":
-                    return invitation.resent(run.channel, cause, self._policy)
+                    return invitation.resent(run.channel, cause, policy)
                 case "revoke":
                     return invitation.revoked("requested", cause)
                 case "extend":
-                    return invitation.extended(run.until or cause.at, cause)
+                    return invitation.extended(run.until or cause.at, cause, policy)
 
         try:
             await decide_and_save(self._store, id, decide)

@@ -56,6 +56,7 @@ class Visit:
     invitation: Invitation
     invitee: Invitee
     firm: pages.Firm
+    policy: Policy
     link_sequence: int
     page: pages.Visit
 
@@ -164,7 +165,7 @@ class LinkPages:
         self._refuse_used_up(visit)
         self._refuse_dead(visit)
         cause = self._cause()
-        change = await self._decide(visit, lambda i: i.opened(cause))
+        change = await self._decide(visit, lambda i: i.opened(cause, visit.policy))
         return self._state(change, visit)
 
     async def _password(self, request: web.Request) -> web.StreamResponse:
@@ -228,7 +229,7 @@ class LinkPages:
         if wait := await self._limiter.hit("link.renew", visit.invitation.id, RENEWALS_PER_LINK):
             raise too_many_requests(wait)
         cause = self._cause()
-        change = await self._decide(visit, lambda i: i.renewed(cause, self._policy))
+        change = await self._decide(visit, lambda i: i.renewed(cause, visit.policy))
         self._due_changed()
         if _wants_json(request):
             return self._state(change, visit)
@@ -265,7 +266,8 @@ class LinkPages:
             raise Problem(404, "unknown_link")
         names = await self._store.names(invitee)
         firm = pages.Firm(names.cabinet, names.dossier, names.cabinet_phone, invitee.invited_by, names.colour)
-        return Visit(invitation, invitee, firm, link.link_sequence, _where(request, f"/i/{token}", invitee))
+        policy, page = self._policy.of(names.policies), _where(request, f"/i/{token}", invitee)
+        return Visit(invitation, invitee, firm, policy, link.link_sequence, page)
 
     def _refuse_dead(self, visit: Visit) -> None:
         """Raise `DeadLink` when the link itself opens nothing any more."""

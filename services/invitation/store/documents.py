@@ -74,7 +74,13 @@ _PLAIN = (
     "send_sequence",
     "attempt",
     "send_at",
+    "occasion",
     "received",
+    "wanted_at",
+    "sent_at",
+    "reminders",
+    "remind_at",
+    "fell_back",
     "expires_at",
     "due_at",
     "reason",
@@ -169,9 +175,14 @@ def steps_of(document: Mapping[str, Any]) -> list[Step]:
 
 
 def _fields(invitation: Invitation) -> Document:
-    """Everything but the arrays that only grow. What is None or false is left out, and so are the indexes' entries."""
+    """Everything but the arrays that only grow. What is None, false or as usual is left out, and so are the indexes'
+    entries."""
     values = ((name, cast("object", getattr(invitation, name))) for name in _PLAIN)
     fields: Document = {name: value for name, value in values if value is not None and value is not False}
+    if not invitation.reminders:
+        del fields["reminders"]
+    if invitation.occasion == "link":
+        del fields["occasion"]
     fields["state"] = invitation.state.value
     if invitation.invitee is not None and invitation.invitee.email_key:
         # Who is still to be announced is in no list, and who has come to an end is kept for so long and no longer.

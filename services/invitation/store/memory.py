@@ -9,13 +9,13 @@ from datetime import datetime
 from typing import Any
 
 from convive_contracts.envelope import rfc3339
-from convive_contracts.events import CabinetState, DossierState
+from convive_contracts.events import CabinetState, DossierState, Policies
 from convive_kit.group_commit import DuplicateKey, VersionConflict
 from convive_kit.outbox import OutboxEntry
 from invitation.lifecycle.invitation import Change, Invitation, Invitee, Step
 from invitation.lifecycle.states import FINAL
 from invitation.store.documents import COLUMNS, KEPT_STEPS, entries, key_of, to_document
-from invitation.store.protocol import Filter, Names, Page, Row
+from invitation.store.protocol import Filter, Names, Page, Row, policies_in
 from invitation.store.search import phrases
 
 Announce = Callable[[str, Sequence[OutboxEntry]], None]
@@ -75,6 +75,9 @@ class MemoryStore:
             self._names.get(id) for id in (f"cabinet:{invitee.cabinet_id}", f"dossier:{invitee.dossier_id}")
         )
         return Names.known(invitee, cabinet, dossier)
+
+    async def policies(self, cabinet_id: str) -> Policies:
+        return policies_in(self._names.get(f"cabinet:{cabinet_id}"))
 
     async def find(
         self, which: Filter, *, limit: int, after: tuple[datetime, str] | None = None, newest_first: bool = True

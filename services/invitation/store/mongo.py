@@ -12,7 +12,7 @@ import structlog
 from pymongo import ASCENDING, IndexModel
 from pymongo.errors import DuplicateKeyError
 
-from convive_contracts.events import CabinetState, DossierState
+from convive_contracts.events import CabinetState, DossierState, Policies
 from convive_kit import tracing
 from convive_kit.group_commit import GroupCommit, GroupRead
 from convive_kit.mongo import Database, Document, database_call
@@ -36,7 +36,7 @@ from invitation.store.documents import (
 )
 from invitation.store.personal_data import ERASURES, PERSONAL_INDEXES
 from invitation.store.processes import PROCESS_INDEXES, PROCESSES
-from invitation.store.protocol import Filter, Names, Page, Row
+from invitation.store.protocol import Filter, Names, Page, Row, policies_in
 from invitation.store.replays import REPLAYS
 from invitation.store.sign_outs import SIGN_OUT_INDEXES, SIGN_OUTS
 from invitation.store.tokens import TOKEN_INDEXES, TOKENS
@@ -193,6 +193,9 @@ class MongoStore:
         cabinet = await _answer(asked_cabinet)
         dossier = await _answer(asked_dossier)
         return Names.known(invitee, cabinet, dossier)
+
+    async def policies(self, cabinet_id: str) -> Policies:
+        return policies_in(await _answer(self._ask_name(f"cabinet:{cabinet_id}")))
 
     async def find(
         self, which: Filter, *, limit: int, after: tuple[datetime, str] | None = None, newest_first: bool = True

@@ -11,6 +11,7 @@ from convive_contracts.events import CabinetState, DossierState, Policies
 from convive_kit.errors import Retry
 from convive_kit.group_commit import DuplicateKey, VersionConflict
 from invitation.lifecycle.invitation import Change, Invitation, Invitee, Step
+from invitation.lifecycle.schedule import Policy
 from invitation.lifecycle.states import State
 
 _MOST_RACES = 20
@@ -79,8 +80,13 @@ class Names:
             colour=firm.get("colour"),
             reply_to=firm.get("reply_to"),
             sms_sender=firm.get("sms_sender"),
-            policies=Policies.model_validate(firm.get("policies") or {}),
+            policies=policies_in(cabinet),
         )
+
+
+def policies_in(cabinet: Mapping[str, Any] | None) -> Policies:
+    """What was learned of a cabinet's policies last; nothing chosen where nothing was."""
+    return Policies.model_validate((cabinet or {}).get("policies") or {})
 
 
 class Store(Protocol):
@@ -126,6 +132,10 @@ class Store(Protocol):
         """The names as they are now; what `user.created` said is the fallback."""
         ...
 
+    async def policies(self, cabinet_id: str) -> Policies:
+        """What the firm has chosen, as it is now."""
+        ...
+
     def rows(self, which: Filter) -> AsyncGenerator[Sequence[Row]]:
         """All of a list, newest first, as flat rows and in pieces, for carrying it out of here."""
         ...
@@ -138,6 +148,12 @@ class Store(Protocol):
 
 
 Decide = Callable[[Invitation], Change | None]
+
+
+async def policy_for(store: Store, invitation: Invitation | None, usual: Policy) -> Policy:
+    """The policy of the firm that an invitation belongs to; the usual one where that is not known."""
+    invitee = invitation.invitee if invitation else None
+    return usual if invitee is None else usual.of(await store.policies(invitee.cabinet_id))
 
 
 async def decide_and_save(store: Store, id: str, decide: Decide) -> Change | None:

@@ -127,7 +127,7 @@ def _two_saves() -> tuple[Change, Change, list[Any]]:
     )
     assert created is not None
     created.after.correlation_id = event.correlation_id
-    sent = created.after.accepted(1, Cause(now, "provider", detail={"send": 1, "reply": "2.0.0 Ok"}))
+    sent = created.after.accepted(1, Cause(now, "provider", detail={"send": 1, "reply": "2.0.0 Ok"}), Policy())
     return created, sent, list(entries(sent, event.correlation_id))
 
 

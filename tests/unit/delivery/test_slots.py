@@ -16,7 +16,7 @@ from invitation.lifecycle.invitation import Change
 from invitation.lifecycle.schedule import Policy
 from invitation.lifecycle.states import State
 from invitation.store.memory import MemoryStore
-from tests.unit.delivery.making import ACCEPT, AWAY, BUG, HANG, LATER, NEVER, OWNER, World
+from tests.unit.delivery.making import ACCEPT, AWAY, BUG, HANG, LATER, NEVER, OWNER, POLICY, World
 from tests.unit.lifecycle.making import a_cause
 
 
@@ -58,7 +58,7 @@ async def test_what_is_due_is_sent_and_recorded() -> None:
     await world.look()
 
     invitation = await world.load(id)
-    assert (invitation.state, invitation.lease, invitation.due_at) == (State.SENT, None, invitation.expires_at)
+    assert (invitation.state, invitation.lease, invitation.send_at) == (State.SENT, None, None)
     assert world.channel.sends == [(id, 1, 1)]
 
 
@@ -326,7 +326,7 @@ async def test_an_outcome_that_lost_a_race_is_recorded_on_what_is_there_now() ->
     (id,) = await world.add()
     await world.look()
     claimed = await world.load(id)
-    await world.store.save(claimed.opened(a_cause()))
+    await world.store.save(claimed.opened(a_cause(), POLICY))
 
     world.channel.hanging.set()
     await world.settle()

@@ -80,14 +80,14 @@ def a_claimed(owner: str = "worker-1", at: datetime = NOW, **fields: Any) -> Inv
 def an_invitation(state: State, **fields: Any) -> Invitation:
     """An invitation that came to `state` in the usual way."""
     pending = a_pending(**fields)
-    sent = pending.claimed("worker-1", NOW, POLICY).after.accepted(pending.send_sequence, a_cause()).after
+    sent = pending.claimed("worker-1", NOW, POLICY).after.accepted(pending.send_sequence, a_cause(), POLICY).after
     match state:
         case State.PENDING:
             return pending
         case State.SENT:
             return sent
         case State.OPENED:
-            return sent.opened(a_cause()).after
+            return sent.opened(a_cause(), POLICY).after
         case State.PASSWORD_SET:
             return done(sent.redeemed("account-1", "new", a_cause()))
         case State.ACTIVE:
@@ -96,7 +96,7 @@ def an_invitation(state: State, **fields: Any) -> Invitation:
             claimed = pending.claimed("worker-1", NOW, POLICY).after
             return claimed.refused((1, 1), "550 no such user", a_cause(), POLICY, for_good=True).after
         case State.EXPIRED:
-            return sent.came_due(a_cause(later(days=14)), POLICY).after
+            return done(sent.came_due(a_cause(later(days=14)), POLICY))
         case State.REVOKED:
             return done(sent.revoked("requested", a_cause()))
         case State.DECLINED:

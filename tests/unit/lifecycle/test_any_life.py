@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, time, timedelta
 from itertools import count
 
 from hypothesis import settings
@@ -10,11 +10,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from invitation.lifecycle.facts import announcements
-from invitation.lifecycle.invitation import Cause, Change, Invitation, Lease, Told
-from invitation.lifecycle.schedule import LINK_IS_ALIVE
+from invitation.lifecycle.invitation import Cause, Change, Invitation, Lease, Told, then
+from invitation.lifecycle.quiet import QuietHours
+from invitation.lifecycle.records import Receipt
+from invitation.lifecycle.schedule import LINK_IS_ALIVE, REMINDED, Policy
 from invitation.lifecycle.states import TABLE, State
-from tests.unit.lifecycle.making import NOW, POLICY, a_blank, an_invitee
+from tests.unit.lifecycle.making import NOW, a_blank, an_invitee
 
+QUIET = QuietHours(time(20), time(8), lambda day: day == date(2026, 4, 6))
+POLICY = Policy(quiet=QUIET, sms_after_bounce=True)
 ALLOWED = {(state, row.to or state) for row in TABLE for state in row.from_}
 # A claim that has not been given back yet: its send, attempt and lease.
 Claim = tuple[int, int, Lease]
@@ -32,6 +36,9 @@ class AnyLife(RuleBasedStateMachine):
         self.handed_out: list[Claim] = []
         self.dead_links: set[int] = set()
         self.handled: list[str] = []
+        # By link: how many reminders went out, and whether a send of it has bounced.
+        self.reminders: dict[int, int] = {}
+        self.bounced: set[int] = set()
 
     # --- saving ----------------------------------------------------------------------------------------------------
 
@@ -52,7 +59,8 @@ class AnyLife(RuleBasedStateMachine):
         assert state is after.state, "a state changed without a step"
         versions = [fact.version for fact in change.facts]
         assert versions == list(range(before.version + 1, before.version + 1 + len(versions)))
-        if versions:
+        fell_back = after.fell_back and not before.fell_back
+        if versions and not fell_back:  # by SMS it has gone on already, in the same save
             assert versions[-1] == after.version
             assert change.facts[-1].state is after.state
         told = list(announcements(change, None))
@@ -108,7 +116,7 @@ class AnyLife(RuleBasedStateMachine):
 
     # --- time and delivery -----------------------------------------------------------------------------------------
 
-    @rule(passes=st.sampled_from([1, 30, 61, 3600, 86_400, 15 * 86_400]))
+    @rule(passes=st.sampled_from([1, 30, 61, 3600, 8 * 3600, 86_400, 3 * 86_400, 15 * 86_400]))
     def time_passes(self, passes: int) -> None:
         self.now += timedelta(seconds=passes)
 
@@ -119,14 +127,46 @@ class AnyLife(RuleBasedStateMachine):
         assert invitation.due_at is not None
         if invitation.due_at > self.now:
             return
-        if invitation.wants_sending(self.now):
-            self.save(invitation.claimed(owner, self.now, POLICY))
-            assert self.invitation.lease is not None
-            self.handed_out.append((self.invitation.send_sequence, self.invitation.attempt, self.invitation.lease))
+        change = invitation.came_due(self.cause(), POLICY)
+        wanted = change.after if change else invitation
+        if wanted.wants_sending(self.now):
+            claim = wanted.claimed(owner, self.now, POLICY)
+            self.save(then(change, claim) if change else claim)
+            self.goes_out(is_new=change is not None)
         else:
-            self.save(invitation.came_due(self.cause(), POLICY))
+            self.save(change)
         due = self.invitation.due_at
         assert due is None or due > self.now or self.invitation.wants_sending(self.now), "it would be due for ever"
+
+    def goes_out(self, *, is_new: bool) -> None:
+        invitation = self.invitation
+        assert invitation.lease is not None
+        self.handed_out.append((invitation.send_sequence, invitation.attempt, invitation.lease))
+        if invitation.channel == "sms" and invitation.occasion != "renewal":
+            assert not self.is_quiet(), "it went out in quiet hours"
+        if invitation.occasion == "reminder":
+            link = invitation.link_sequence
+            assert not self.is_quiet(), "it was a reminder in quiet hours"
+            assert invitation.state in REMINDED
+            assert link not in self.bounced, "it was reminded of what did not arrive"
+            self.reminders[link] = self.reminders.get(link, 0) + is_new
+            assert self.reminders[link] <= len(POLICY.reminders)
+
+    def is_quiet(self) -> bool:
+        return QUIET.over(self.now, "Europe/Paris") > self.now
+
+    @precondition(lambda self: self.invitation.send_sequence > 0)
+    @rule(ago=st.integers(0, 1), outcome=st.sampled_from(["delivered", "bounced"]))
+    def a_provider_says_what_became_of_it(self, ago: int, outcome) -> None:
+        before = self.invitation
+        receipt = Receipt(outcome, before.send_sequence - ago, "unknown_address")
+        if outcome == "bounced" and ago == 0:
+            self.bounced.add(before.link_sequence)
+        told = self.event()
+        self.save(before.receipt(receipt, told, POLICY))
+        assert self.invitation.receipt(receipt, told, POLICY) is None
+        if ago:
+            assert self.invitation.state is before.state
 
     @precondition(lambda self: self.handed_out)
     @rule(data=st.data(), outcome=st.sampled_from(["accepted", "for now", "for good", "released"]))
@@ -136,7 +176,7 @@ class AnyLife(RuleBasedStateMachine):
         send, lease = claim[:2], claim[2]
         before = self.invitation
         if outcome == "accepted":
-            self.save(before.accepted(send[0], self.cause()))
+            self.save(before.accepted(send[0], self.cause(), POLICY))
         elif outcome == "released":
             self.save(before.released(send, lease, self.now + timedelta(seconds=5), self.cause()))
         else:
@@ -149,7 +189,7 @@ class AnyLife(RuleBasedStateMachine):
     @rule(sequence=st.integers(1, 6))
     def clicked(self, sequence: int) -> None:
         if self.invitation.link_state(sequence, self.now) == "alive":
-            self.save(self.invitation.opened(self.cause()))
+            self.save(self.invitation.opened(self.cause(), POLICY))
 
     @precondition(lambda self: self.invitation.link_sequence > 0)
     @rule()
@@ -183,7 +223,7 @@ class AnyLife(RuleBasedStateMachine):
     @precondition(lambda self: self.invitation.link_sequence > 0)
     @rule(days=st.integers(1, 60))
     def extended(self, days: int) -> None:
-        self.save(self.invitation.extended(self.now + timedelta(days=days), self.cause()))
+        self.save(self.invitation.extended(self.now + timedelta(days=days), self.cause(), POLICY))
 
     # --- what holds always -----------------------------------------------------------------------------------------
 
@@ -192,6 +232,7 @@ class AnyLife(RuleBasedStateMachine):
         invitation = self.invitation
         expires = invitation.state in LINK_IS_ALIVE and invitation.expires_at is not None
         can_happen = invitation.send_at is not None or invitation.lease is not None or expires
+        assert invitation.remind_at is None or can_happen
         assert (invitation.due_at is not None) == can_happen
 
     @invariant()
@@ -200,6 +241,16 @@ class AnyLife(RuleBasedStateMachine):
             assert self.invitation.state in LINK_IS_ALIVE
             assert self.invitation.link_sequence > 0
             assert self.invitation.channel != "none"
+
+    @invariant()
+    def who_is_reminded_has_a_link_that_works_and_is_not_being_written_to(self) -> None:
+        invitation = self.invitation
+        if invitation.remind_at is not None:
+            assert invitation.state in REMINDED
+            assert invitation.send_at is None
+            assert invitation.expires_at is not None
+            assert invitation.remind_at < invitation.expires_at
+            assert QUIET.over(invitation.remind_at, "Europe/Paris") == invitation.remind_at
 
     @invariant()
     def a_lease_is_for_something_to_send(self) -> None:

@@ -25,23 +25,23 @@ OVER = ["password_set", "active", "revoked", "declined"]
 
 
 def test_a_second_click_keeps_the_invitation_opened_and_tells_nobody_again() -> None:
-    opened = an_invitation(State.SENT).opened(a_cause()).after
+    opened = an_invitation(State.SENT).opened(a_cause(), POLICY).after
 
-    change = opened.opened(a_cause())
+    change = opened.opened(a_cause(), POLICY)
 
     assert (change.after.state, facts_of(change)) == (State.OPENED, [])
     assert steps_of(change) == [("opened", "opened", "opened")]
 
 
 def test_a_click_before_the_sending_was_noted_stops_the_sending() -> None:
-    opened = a_claimed().opened(a_cause()).after
+    opened = a_claimed().opened(a_cause(), POLICY).after
 
     assert (opened.state, opened.lease, opened.send_at) == (State.OPENED, None, None)
-    assert opened.due_at == opened.expires_at
+    assert opened.due_at == later(days=2), "who has opened it is reminded"
 
 
 def test_a_click_on_a_failed_invitation_proves_that_it_arrived() -> None:
-    opened = an_invitation(State.FAILED).opened(a_cause()).after
+    opened = an_invitation(State.FAILED).opened(a_cause(), POLICY).after
 
     assert (opened.state, opened.reason) == (State.OPENED, None)
 
@@ -238,14 +238,14 @@ def test_renewing_where_no_link_is_needed_sends_nothing(state: str) -> None:
 def test_the_renewed_message_of_an_opened_link_leaves_it_opened() -> None:
     renewed = done(an_invitation(State.OPENED).renewed(a_cause(), POLICY))
 
-    accepted = renewed.claimed("worker-1", NOW, POLICY).after.accepted(2, a_cause()).after
+    accepted = renewed.claimed("worker-1", NOW, POLICY).after.accepted(2, a_cause(), POLICY).after
 
-    assert (accepted.state, accepted.send_at, accepted.due_at) == (State.OPENED, None, accepted.expires_at)
+    assert (accepted.state, accepted.send_at, accepted.due_at) == (State.OPENED, None, later(days=2))
 
 
 @pytest.mark.parametrize("state", ["pending", "sent", "opened"])
 def test_an_extension_keeps_the_link_and_the_state(state: str) -> None:
-    change = an_invitation(State(state)).extended(later(days=30), a_cause())
+    change = an_invitation(State(state)).extended(later(days=30), a_cause(), POLICY)
     assert change is not None
 
     assert (change.after.state, change.after.link_sequence) == (State(state), 1)
@@ -254,7 +254,7 @@ def test_an_extension_keeps_the_link_and_the_state(state: str) -> None:
 
 
 def test_an_extension_of_an_expired_link_makes_it_work_again() -> None:
-    change = an_invitation(State.EXPIRED).extended(later(days=30), a_cause(later(days=15)))
+    change = an_invitation(State.EXPIRED).extended(later(days=30), a_cause(later(days=15)), POLICY)
     assert change is not None
 
     assert (change.after.state, change.after.reason) == (State.SENT, None)
@@ -266,7 +266,7 @@ def test_an_extension_of_an_expired_link_makes_it_work_again() -> None:
 def test_there_is_no_link_to_extend_elsewhere(state: str) -> None:
     invitation = an_invitation(State(state))
 
-    after = done(invitation.extended(later(days=30), a_cause()))
+    after = done(invitation.extended(later(days=30), a_cause(), POLICY))
 
     assert (after.state, after.expires_at, after.due_at) == (State(state), invitation.expires_at, None)
 
@@ -290,7 +290,7 @@ def test_deciding_leaves_the_invitation_as_it_was() -> None:
     before = changed(invitation)
 
     for decide in (
-        lambda i: i.opened(a_cause()),
+        lambda i: i.opened(a_cause(), POLICY),
         lambda i: i.redeemed("account-1", "new", a_cause(), signed_in=True),
         lambda i: i.resent("sms", an_event(), POLICY),
         lambda i: i.revoked("requested", a_cause()),
@@ -318,6 +318,6 @@ def test_nobody_is_told_of_an_invitation_that_was_never_announced() -> None:
 
 
 def test_an_extension_counts_once_per_event() -> None:
-    once = done(an_invitation(State.SENT).extended(later(days=30), an_event(id="bulk:1")))
+    once = done(an_invitation(State.SENT).extended(later(days=30), an_event(id="bulk:1"), POLICY))
 
-    assert once.extended(later(days=30), an_event(id="bulk:1")) is None
+    assert once.extended(later(days=30), an_event(id="bulk:1"), POLICY) is None

@@ -42,7 +42,7 @@ def test_what_bounced_has_failed_for_the_reason_that_was_given(state: State) -> 
     assert done(change).state is State.FAILED
     assert done(change).reason == "unknown_address"
     assert (done(change).send_at, done(change).due_at) == (None, None)
-    assert names(change) == ["failed", "bounced"]
+    assert names(change) == ["bounced", "failed"]
 
 
 @pytest.mark.parametrize("state", sorted(set(State) - {State.PENDING, State.SENT}))
@@ -109,4 +109,4 @@ def test_the_details_of_a_receipt_are_kept_in_the_history() -> None:
     )
 
     assert change is not None
-    assert change.steps[0].detail == {"of_send": 1, "reason": "unknown_address", "status": "5.1.1"}
+    assert change.steps[0].detail == {"send": 1, "reason": "unknown_address", "status": "5.1.1"}

@@ -63,18 +63,18 @@ def test_creation_and_claim_are_one_save_of_a_new_invitation() -> None:
 
 
 def test_what_the_provider_took_is_sent() -> None:
-    change = a_claimed().accepted(1, a_cause())
+    change = a_claimed().accepted(1, a_cause(), POLICY)
 
     assert steps_of(change) == [("accepted", "pending", "sent")]
     assert facts_of(change) == [("sent", change.after.version)]
     assert (change.after.send_at, change.after.lease) == (None, None)
-    assert change.after.due_at == change.after.expires_at
+    assert change.after.due_at == later(days=2), "the first reminder"
 
 
 def test_an_acceptance_of_an_older_send_is_history() -> None:
     resent = done(a_claimed().resent(None, an_event(), POLICY))
 
-    change = resent.accepted(1, a_cause())
+    change = resent.accepted(1, a_cause(), POLICY)
 
     assert change.after.state is State.PENDING
     assert change.after.send_at == resent.send_at
@@ -97,9 +97,9 @@ def test_a_refusal_of_an_older_send_never_changes_the_state(state: State, for_go
 
 
 def test_an_outcome_that_comes_after_the_person_opened_the_link_is_history() -> None:
-    opened = a_claimed().opened(a_cause()).after
+    opened = a_claimed().opened(a_cause(), POLICY).after
 
-    assert opened.accepted(1, a_cause()).after.state is State.OPENED
+    assert opened.accepted(1, a_cause(), POLICY).after.state is State.OPENED
     assert refused(opened, for_good=True).after.state is State.OPENED
     assert refused(opened).after.send_at is None
 
@@ -108,7 +108,7 @@ def test_an_outcome_that_comes_after_the_person_opened_the_link_is_history() -> 
 def test_an_acceptance_that_comes_too_late_is_history(state: str) -> None:
     invitation = an_invitation(State(state))
 
-    assert invitation.accepted(1, a_cause()).after.state is State(state)
+    assert invitation.accepted(1, a_cause(), POLICY).after.state is State(state)
 
 
 def test_a_refusal_for_now_is_tried_again_after_a_pause() -> None:
@@ -150,13 +150,13 @@ def test_the_failure_of_an_attempt_that_lost_its_lease_is_history() -> None:
 def test_the_acceptance_of_an_attempt_that_lost_its_lease_counts_for_the_person_has_the_mail() -> None:
     second = a_claimed("worker-1").claimed("worker-2", later(seconds=61), POLICY).after
 
-    assert second.accepted(1, a_cause()).after.state is State.SENT
+    assert second.accepted(1, a_cause(), POLICY).after.state is State.SENT
 
 
 def test_a_second_acceptance_of_one_send_is_history() -> None:
-    sent = a_claimed().accepted(1, a_cause()).after
+    sent = a_claimed().accepted(1, a_cause(), POLICY).after
 
-    change = sent.accepted(1, a_cause())
+    change = sent.accepted(1, a_cause(), POLICY)
 
     assert (change.after.state, facts_of(change)) == (State.SENT, [])
 
@@ -166,7 +166,7 @@ def test_a_deferral_leaves_no_reason_once_the_send_was_taken() -> None:
     deferred = refused(done(sent).claimed("worker-1", NOW, POLICY).after).after
 
     assert deferred.reason == "451 later"
-    assert deferred.accepted(2, a_cause()).after.reason is None
+    assert deferred.accepted(2, a_cause(), POLICY).after.reason is None
 
 
 def test_a_released_claim_does_not_count_as_an_attempt() -> None:
@@ -197,14 +197,14 @@ def test_a_link_whose_life_is_over_expires_instead_of_being_sent() -> None:
     invitation = a_pending()
 
     assert not invitation.wants_sending(later(days=14))
-    change = invitation.came_due(a_cause(later(days=14)), POLICY)
-    assert (change.after.state, change.after.reason, change.after.due_at) == (State.EXPIRED, "never_sent", None)
+    after = done(invitation.came_due(a_cause(later(days=14)), POLICY))
+    assert (after.state, after.reason, after.due_at) == (State.EXPIRED, "never_sent", None)
 
 
 def test_a_lease_that_ran_out_on_a_link_that_expired_meanwhile_expires_it() -> None:
     claimed = a_claimed(at=later(days=14, seconds=-1))
 
-    assert claimed.came_due(a_cause(later(days=14, seconds=60)), POLICY).after.state is State.EXPIRED
+    assert done(claimed.came_due(a_cause(later(days=14, seconds=60)), POLICY)).state is State.EXPIRED
 
 
 @pytest.mark.parametrize("state", ["failed", "revoked", "declined", "password_set", "active", "expired"])
@@ -227,7 +227,9 @@ def test_an_attempt_ends_within_a_third_of_its_lease() -> None:
 
 def test_due_is_whatever_comes_first() -> None:
     def due(state: State = State.PENDING, **at):
-        return next_due(state=state, **{"lease_until": None, "send_at": None, "expires_at": None, **at})
+        return next_due(
+            state=state, **{"lease_until": None, "send_at": None, "remind_at": None, "expires_at": None, **at}
+        )
 
     assert due() is None
     assert due(lease_until=later(seconds=1), send_at=NOW, expires_at=NOW) == later(seconds=1)
@@ -242,5 +244,5 @@ def test_a_send_that_lost_every_lease_without_an_outcome_fails_in_the_end() -> N
         invitation = invitation.claimed("worker-1", later(minutes=2 * attempt), POLICY).after
 
     assert not invitation.has_attempts_left(POLICY)
-    change = invitation.came_due(a_cause(later(hours=2)), POLICY)
-    assert (change.after.state, change.after.reason, change.after.due_at) == (State.FAILED, "attempts_used_up", None)
+    after = done(invitation.came_due(a_cause(later(hours=2)), POLICY))
+    assert (after.state, after.reason, after.due_at) == (State.FAILED, "attempts_used_up", None)

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[3]
 # What was agreed, in its own words: trigger, from, to (None: the state stays, but the fact counts).
 AGREED = """
 accepted        | pending                                              | sent
+accepted        | sent opened                                          | -
 gave_up         | pending sent                                         | failed
 opened          | pending sent failed                                  | opened
 redeemed        | pending sent opened failed expired revoked declined  | password_set
