@@ -194,7 +194,6 @@ def letter_to(invitee: Invitee, names: Names, invitation: Invitation, link: str)
         reminder=invitation.occasion == "reminder",
         colour=names.colour,
         reply_to=names.reply_to,
-        reminder=invitation.occasion == "reminder",
     )
 
 
