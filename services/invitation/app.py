@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from aiohttp import web
 from holidays import country_holidays
+from pydantic import SecretStr
 
 from convive_contracts import topology
 from convive_kit.auth import holder_of
@@ -50,6 +51,8 @@ from invitation.console.surroundings import Surroundings
 from invitation.delivery.channels import Channel
 from invitation.delivery.email import EmailChannel, SmtpPool
 from invitation.delivery.gateways.generic import GenericGateway
+from invitation.delivery.gateways.ovh import OVH, OvhGateway
+from invitation.delivery.gateways.twilio import TWILIO, TwilioGateway
 from invitation.delivery.mail import MailRenderer
 from invitation.delivery.slots import Delivery
 from invitation.delivery.sms import Bounds, Gateway, SmsChannel
@@ -394,10 +397,25 @@ async def _prepare(database: Database, parked: ParkedMessages, clock: DatabaseCl
 def _gateway(settings: InvitationSettings) -> Gateway | None:
     """Whoever sends text messages; the settings have seen to it that what is asked for here is there."""
     receipts = f"{settings.invitation_url}/v1/receipts/{settings.sms_provider}"
-    token = settings.sms_token.get_secret_value() if settings.sms_token else ""
+    account, token = settings.sms_account or "", _revealed(settings.sms_token)
     match settings.sms_provider:
-        case "generic":
-            key = settings.sms_signing_key.get_secret_value() if settings.sms_signing_key else None
-            return GenericGateway(settings.sms_url or "", token, receipts=receipts, signing_key=key)
-        case _:
+        case "none":
             return None
+        case "generic":
+            key = _revealed(settings.sms_signing_key)
+            return GenericGateway(settings.sms_url or "", token, receipts=receipts, signing_key=key)
+        case "twilio":
+            url, service = settings.sms_url or TWILIO, settings.sms_twilio_messaging_service
+            return TwilioGateway(url, account, token, receipts=receipts, messaging_service=service)
+        case "ovh":
+            return OvhGateway(
+                settings.sms_url or OVH,
+                account,
+                application_key=settings.sms_ovh_application_key or "",
+                application_secret=_revealed(settings.sms_ovh_application_secret),
+                consumer_key=_revealed(settings.sms_ovh_consumer_key),
+            )
+
+
+def _revealed(secret: SecretStr | None) -> str:
+    return secret.get_secret_value() if secret else ""

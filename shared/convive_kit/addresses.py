@@ -121,7 +121,7 @@ def a_mobile(number: str) -> str:
 
 
 def country_of(number: str) -> str | None:
-    """The ISO 3166 code of where a number in E.164 belongs, such as `FR` or `RE`; None for none, such as satellites."""
+    """The ISO 3166 code of where a number in E.164 belongs, such as `FR`, `RE`, or `001` for satellite phones."""
     try:
         return phonenumbers.region_code_for_number(phonenumbers.parse(number))
     except phonenumbers.NumberParseException:

@@ -84,9 +84,7 @@ class SmsChannel:
         if invitee is None or invitation.expires_at is None:
             raise RefusedForGood("there is nobody to write to")
         number = invitee.phone
-        if number is None:
-            raise RefusedForGood("no_phone")
-        if not can_receive_sms(number):
+        if number is None or not can_receive_sms(number):
             raise RefusedForGood("not_a_mobile")
         if country_of(number) not in self._bounds.countries:
             raise RefusedForGood("country_not_allowed")

@@ -11,19 +11,28 @@ import aiohttp
 
 from invitation.delivery.channels import NotTaken, ProviderAway, RefusedForGood, RefusedForNow
 
-_TIMEOUT = aiohttp.ClientTimeout(total=10, sock_connect=5)
+TIMEOUT = aiohttp.ClientTimeout(total=10, sock_connect=5)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a gateway answered; `body` is {} where it was no JSON object."""
+    """What a gateway answered."""
 
     status: int
-    body: Mapping[str, Any]
+    content: bytes
 
     @property
     def is_yes(self) -> bool:
         return 200 <= self.status < 300
+
+    @property
+    def body(self) -> Mapping[str, Any]:
+        """The JSON object; {} where it is none."""
+        try:
+            read: Any = json.loads(self.content)
+        except ValueError:
+            return {}
+        return cast("dict[str, Any]", read) if isinstance(read, dict) else {}
 
     def refusal(self, reason: str | None) -> NotTaken:
         """What a no means, with the word for it where the gateway told why. 4xx is about the message, but for those
@@ -53,10 +62,10 @@ class Caller:
         """Raises `ProviderAway` when nothing was handed over, `RefusedForNow` when that cannot be known, and
         `TimeoutError` after ten seconds. Redirects are not followed: the headers hold secrets."""
         if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=_TIMEOUT)
+            self._session = aiohttp.ClientSession(timeout=TIMEOUT)
         try:
             async with self._session.request(method, url, data=body, headers=headers, allow_redirects=False) as answer:
-                return Answer(answer.status, _object(await answer.read()))
+                return Answer(answer.status, await answer.read())
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise ProviderAway(f"no connection to the gateway: {type(error).__name__}") from error
         except aiohttp.ClientError as error:
@@ -68,11 +77,3 @@ class Caller:
         """Let go of connections."""
         if self._session is not None:
             await self._session.close()
-
-
-def _object(body: bytes) -> Mapping[str, Any]:
-    try:
-        read: Any = json.loads(body)
-    except ValueError:
-        return {}
-    return cast("dict[str, Any]", read) if isinstance(read, dict) else {}

@@ -13,7 +13,7 @@ from invitation.delivery.gateways.calling import Caller
 from invitation.delivery.segments import segments
 from invitation.delivery.sms import Text
 
-REASONS = frozenset({"unknown_number", "not_a_mobile", "number_blocked", "unsubscribed", "sender_refused"})
+REASONS = frozenset({"unknown_number", "not_a_mobile", "number_blocked", "sender_refused"})
 """Why a message can never be delivered, as a gateway says it."""
 
 
@@ -26,7 +26,7 @@ class GenericGateway:
         token: str,
         *,
         receipts: str,
-        signing_key: str | None = None,
+        signing_key: str = "",
         clock: Callable[[], float] = time.time,
     ) -> None:
         """`receipts` is where the gateway later says what became of a message; `clock` is Unix time."""
@@ -55,7 +55,7 @@ class GenericGateway:
             "Authorization": f"Bearer {self._token}",
             "Idempotency-Key": text.reference,
         }
-        if self._signing_key is not None:
+        if self._signing_key:
             headers["Convive-Signature"] = signature(self._signing_key, body, int(self._clock()))
         answer = await self._caller.call("POST", self._url, body=body, headers=headers)
         if not answer.is_yes:
