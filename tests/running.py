@@ -580,7 +580,7 @@ class Stack:
 
     async def misbehave(self, mode: str, *, channel: str = "email", match: str = "", rate: float = 1.0) -> None:
         """Make a provider misbehave towards addresses or numbers that contain `match` (`accept` ends it)."""
-        body = {channel: {"mode": mode, "match": match, "rate": rate}}
+        body: dict[str, Any] = {channel: {"mode": mode, "match": match, "rate": rate}}
         (await self.inbox.call("PUT", "/api/behaviour", json=body)).ok()
 
     # --- bus ------------------------------------------------------------------------------------------------------

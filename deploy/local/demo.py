@@ -1,4 +1,4 @@
-"""A cabinet to look at: made once, with a dossier and two people who are invited at once."""
+"""A cabinet to look at: made once, with a dossier and three people who are invited at once."""
 
 from __future__ import annotations
 
@@ -34,6 +34,16 @@ _DOSSIER: dict[str, Any] = {
             "own_expense_reports": True,
             "locale": "en",
             "invite_by": "email",
+        },
+        {
+            "first_name": "Amina",
+            "last_name": "Diallo",
+            "email": "amina.diallo@example.com",
+            "phone": "06 12 34 56 78",
+            "role": "standard_user",
+            "own_expense_reports": True,
+            "locale": "fr",
+            "invite_by": "sms",
         },
     ],
 }

@@ -108,4 +108,5 @@ def invitation(around: Surroundings, log: Path) -> Service:
 def inbox(around: Surroundings, log: Path) -> Service:
     ports = ["--http-port", str(around.inbox_port), "--smtp-port", str(around.smtp_port)]
     arguments = ["deploy.local.inbox", "--host", LOOPBACK, *ports]
-    return Service("The inbox", arguments, url=around.inbox_url, env=plain_environment(), log=log)
+    env = plain_environment(CONVIVE_SMS_SIGNING_KEY=around.credentials.sms_signing_key)
+    return Service("The inbox", arguments, url=around.inbox_url, env=env, log=log)

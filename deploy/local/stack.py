@@ -158,11 +158,11 @@ def where_to_look(description: dict[str, Any], folder: Path, seconds: float) -> 
     return f"""
 Convive is ready ({seconds:.1f} s).
 
-  Inbox        {description["inbox_url"]}/        the mails that would have gone out
+  Inbox        {description["inbox_url"]}/        the mails and texts that would have gone out
   Directory    {description["directory_url"]}/docs    cabinets, dossiers, members
   Invitation   {description["invitation_url"]}/docs    where every invitation stands
 
-  A demo cabinet has invited two people: open the inbox and click a link.
+  A demo cabinet has invited three people, one by SMS: open the inbox and click a link.
   Its API key, the tokens and all addresses are in {_short(folder / "stack.json")}.
   Logs are in {_short(folder / "log")}/.
 """

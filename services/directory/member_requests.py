@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from convive_contracts.events import Channel, InviteBy, Role, Short
-from convive_kit.addresses import Email, Name, Phone, email_key
+from convive_kit.addresses import Email, Name, Phone, a_mobile, email_key
 from convive_kit.http import Body
 
 
@@ -50,9 +50,11 @@ class NewMember(Body):
     @field_validator("phone")
     @classmethod
     def _needed_for_sms(cls, phone: str | None, info: ValidationInfo) -> str | None:
-        if phone is None and info.data.get("invite_by") == "sms":
+        if info.data.get("invite_by") != "sms":
+            return phone
+        if phone is None:
             raise ValueError("A phone number is needed to invite by SMS, such as 06 12 34 56 78.")
-        return phone
+        return a_mobile(phone)
 
     def fields(self) -> dict[str, Any]:
         """As the member's document keeps them."""

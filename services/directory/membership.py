@@ -16,6 +16,7 @@ from typing import Any
 import structlog
 
 from convive_contracts import DIRECTORY_SOURCE
+from convive_kit.addresses import NoMobile, can_receive_sms
 from convive_kit.errors import Retry
 from convive_kit.group_commit import DuplicateKey, VersionConflict
 from directory.model.account import Account
@@ -23,7 +24,7 @@ from directory.model.cabinet import Cabinet
 from directory.model.change import Change
 from directory.model.dossier import Dossier
 from directory.model.member import Member
-from directory.model.refusals import DossierArchived, EmailTaken, MemberGone
+from directory.model.refusals import DossierArchived, EmailTaken, FieldRefused, MemberGone
 from directory.model.roles import refuse_unassignable
 from directory.store.protocol import Store, settle
 
@@ -119,15 +120,21 @@ class Membership:
         def decide(current: Member) -> Change[Member] | None:
             if fields.get("role", current.role) != current.role:
                 refuse_unassignable(fields["role"], self._retired)
+            if current.invite_by == "sms" and current.account_id is None:
+                _refuse_landline(fields.get("phone"), field="phone")
             return current.edited(fields, dossier, cabinet, now)
 
         return await settle(self._store, self._loader(member.id), decide)
 
     async def invite(self, member_id: str, channel: str, requested_by: str | None) -> Member:
         now = self._now()
-        return await settle(
-            self._store, self._loader(member_id), lambda member: member.invite(channel, now, requested_by)
-        )
+
+        def decide(member: Member) -> Change[Member] | None:
+            if channel == "sms":
+                _refuse_landline(member.phone, field="invite_by")
+            return member.invite(channel, now, requested_by)
+
+        return await settle(self._store, self._loader(member_id), decide)
 
     async def remove(self, member_id: str) -> None:
         now = self._now()
@@ -209,3 +216,8 @@ class Membership:
             raise MemberGone
 
         return load
+
+
+def _refuse_landline(phone: str | None, *, field: str) -> None:
+    if phone is not None and not can_receive_sms(phone):
+        raise FieldRefused(NoMobile.message(), field=field)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import re
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from email.message import EmailMessage
@@ -16,7 +19,10 @@ from deploy.local.addresses import LOOPBACK, free_port
 from deploy.local.inbox.behaviour import Temper
 from deploy.local.inbox.mail_server import serve
 from deploy.local.inbox.mailbox import Mail, Mailbox, links_in
+from deploy.local.inbox.receipts import Receipts
 from deploy.local.inbox.web import application
+from invitation.delivery.gateways.generic import signature
+from tests.unit.sms.playing import playing
 
 LINK = "http://127.0.0.1:8082/i/token"
 
@@ -34,8 +40,11 @@ class Inbox:
             message, hostname=LOOPBACK, port=self.smtp_port, timeout=timeout, start_tls=False, recipients=[to]
         )
 
-    async def text(self, to: str = "+33612345678", *, reference: str = "") -> tuple[int, Any]:
-        sms = {"to": to, "from": "LEGER", "text": f"Votre lien : {LINK}."}
+    async def text(
+        self, to: str = "+33612345678", *, reference: str = "", receipt_url: str | None = None
+    ) -> tuple[int, Any]:
+        sms = {"to": to, "from": "LEGER", "text": f"Votre lien : {LINK}.", "reference": reference}
+        sms |= {"receipt_url": receipt_url} if receipt_url else {}
         async with self.http.post("/sms/messages", json=sms, headers={"Idempotency-Key": reference}) as response:
             return response.status, await response.json()
 
@@ -64,7 +73,7 @@ async def inbox() -> AsyncGenerator[Inbox]:
     mailbox, temper = Mailbox(), Temper()
     smtp_port, http_port = free_port(), free_port()
     server = await serve(mailbox, temper, host=LOOPBACK, port=smtp_port)
-    runner = web.AppRunner(application(mailbox, temper), shutdown_timeout=0.1)
+    runner = web.AppRunner(application(mailbox, temper, Receipts("the-key")), shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, LOOPBACK, http_port).start()
     async with aiohttp.ClientSession(f"http://{LOOPBACK}:{http_port}") as http:
@@ -115,6 +124,27 @@ async def test_a_text_message_is_refused_for_the_matching_number_alone(inbox: In
     await inbox.behave(sms={"mode": mode, "match": "61234"})
     assert (await inbox.text())[0] == status
     assert (await inbox.text("+33698765432"))[0] == 201
+
+
+@pytest.mark.parametrize("receipt", ["delivered", "undelivered", "none"])
+async def test_it_says_afterwards_what_became_of_a_text_message(inbox: Inbox, receipt: str) -> None:
+    await inbox.behave(sms={"receipt": receipt})
+    async with playing((204, None)) as service:
+        _, taken = await inbox.text(reference="send-1", receipt_url=f"{service.url}/receipts?ref=send-1")
+        if receipt == "none":
+            await inbox.text(reference="send-2")
+            assert service.asked == []
+            return
+        async with asyncio.timeout(5):
+            while not service.asked:
+                await asyncio.sleep(0.01)
+    [said] = service.asked
+    assert said.url.endswith("/receipts?ref=send-1")
+    expected = {"reference": "send-1", "id": taken["id"], "status": receipt}
+    assert json.loads(said.body) == expected | ({"reason": "unknown_number"} if receipt == "undelivered" else {})
+    at = re.match(r"t=(\d+),", said.headers["Convive-Signature"])
+    assert at
+    assert said.headers["Convive-Signature"] == signature("the-key", said.body, int(at[1]))
 
 
 @pytest.mark.parametrize(("mode", "code"), [("refuse_temporarily", 451), ("refuse_permanently", 550)])

@@ -26,13 +26,19 @@ class Behaviour(BaseModel):
         return self.mode if random.SystemRandom().random() < self.rate else "accept"
 
 
+class SmsBehaviour(Behaviour):
+    """`receipt` is what is said afterwards of each message that was accepted."""
+
+    receipt: Literal["delivered", "undelivered", "none"] = "delivered"
+
+
 class Behaviours(BaseModel):
     """Per channel. In a request, a channel that is not named stays as it is."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     email: Behaviour = Behaviour()
-    sms: Behaviour = Behaviour()
+    sms: SmsBehaviour = SmsBehaviour()
 
     def changed_by(self, request: Behaviours) -> Behaviours:
         named = {name: getattr(request, name) for name in request.model_fields_set}

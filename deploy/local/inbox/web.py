@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deploy.local.inbox.behaviour import Behaviours, Temper
 from deploy.local.inbox.mailbox import Mail, Mailbox, TextMessage
+from deploy.local.inbox.receipts import Receipts
 
 _PAGE = Path(__file__).parent / "page"
 _OF_THE_PAGE = (
@@ -42,12 +43,15 @@ class _SmsRequest(BaseModel):
     sender: str = Field(alias="from")
     text: str
     segments: int = 1
+    reference: str = ""
+    receipt_url: str | None = None
 
 
-def application(mailbox: Mailbox, temper: Temper) -> web.Application:
-    """The web application; it keeps nothing of its own."""
-    inbox = _Inbox(mailbox, temper)
+def application(mailbox: Mailbox, temper: Temper, receipts: Receipts) -> web.Application:
+    """The web application."""
+    inbox = _Inbox(mailbox, temper, receipts)
     app = web.Application(middlewares=[_safely], client_max_size=1024 * 1024)
+    app.on_cleanup.append(receipts.stop)
     app.add_routes(
         [
             web.get("/", inbox.page),
@@ -76,9 +80,10 @@ async def _safely(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 class _Inbox:
-    def __init__(self, mailbox: Mailbox, temper: Temper) -> None:
+    def __init__(self, mailbox: Mailbox, temper: Temper, receipts: Receipts) -> None:
         self._mailbox = mailbox
         self._temper = temper
+        self._receipts = receipts
         self._texts: dict[str, TextMessage] = {}
 
     async def page(self, request: web.Request) -> web.StreamResponse:
@@ -143,6 +148,8 @@ class _Inbox:
             self._mailbox.add(known)
             if handed_in:
                 self._texts[handed_in] = known
+            if sms.receipt_url and self._temper.now.sms.receipt != "none":
+                self._receipts.say(sms.receipt_url, sms.reference, known.id, self._temper.now.sms.receipt)
         return web.json_response({"id": known.id}, status=201)
 
 

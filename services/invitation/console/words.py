@@ -174,6 +174,7 @@ MESSAGES = (
     msgid("Give the right email, the right phone, or both."),
     msgid("give the beginning of a name or an e-mail address"),
     msgid("This member has no phone number: give one first, or use email."),
+    msgid("This number cannot receive SMS: give a mobile number, such as 06 12 34 56 78, or invite by e-mail."),
     msgid("This is not a cursor of this list; start without one."),
 )
 """What the API says of fields, as far as operators are likely to read it; anything else is shown as it is said."""

@@ -15,6 +15,7 @@ from convive_contracts.events import (
     UserCreated,
     invitation_id,
 )
+from convive_kit.addresses import a_mobile
 from convive_kit.errors import Reject
 from invitation.invitees import invitee_of
 from invitation.lifecycle.invitation import Cause, Change, Invitation, Told
@@ -125,8 +126,10 @@ def _resend_requested(event: Event, cause: Cause, policy: Policy) -> list[Decisi
     because = _because(cause, data)
 
     def decide(invitation: Invitation) -> Change | None:
-        if data.channel == "sms" and (invitation.invitee is None or invitation.invitee.phone is None):
-            raise NoPhone
+        if data.channel == "sms":
+            if invitation.invitee is None or invitation.invitee.phone is None:
+                raise NoPhone
+            a_mobile(invitation.invitee.phone)
         return invitation.resent(data.channel, because, policy)
 
     return [Decision(data.invitation_id, decide)]

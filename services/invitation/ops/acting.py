@@ -10,11 +10,11 @@ from datetime import datetime
 from aiohttp import web
 
 from convive_contracts.events import DIRECTORY_SOURCE
-from convive_kit.addresses import email_key
+from convive_kit.addresses import NoMobile, can_receive_sms, email_key
 from convive_kit.http import Problem, invalid, not_found
 from invitation.directory import Directory
 from invitation.invitees import invitee_of
-from invitation.lifecycle.invitation import Cause, Change, Channel, Invitation, Told
+from invitation.lifecycle.invitation import Cause, Change, Channel, Invitation, Invitee, Told
 from invitation.lifecycle.schedule import Policy
 from invitation.lifecycle.states import Trigger, counts
 from invitation.ops.auditing import Auditing, standing
@@ -58,8 +58,8 @@ class Acting:
         self, request: web.Request, invitation: Invitation, channel: Channel | None, reason: str | None
     ) -> Invitation:
         """A new link; the one before is superseded."""
-        if channel == "sms" and (invitation.invitee is None or invitation.invitee.phone is None):
-            raise invalid("channel", "This member has no phone number: give one first, or use email.")
+        if channel == "sms" and (why := _why_no_sms(invitation.invitee)):
+            raise invalid("channel", why)
         cause = self._cause(request, reason)
         async with self._witness(request, "resend", invitation, reason) as record:
             policy = await policy_for(self._store, invitation, self._policy)
@@ -92,6 +92,8 @@ class Acting:
         Members of the directory are corrected there, so that their firm sees the same; those of other publishers here,
         until their publisher says something newer. Raises `DirectoryAway`, and then it may have been done.
         """
+        if invitation.channel == "sms" and "phone" in fields and not can_receive_sms(fields["phone"]):
+            raise invalid("phone", NoMobile.message())
         cause = self._cause(request, reason)
         async with self._witness(request, "correct", invitation, reason) as record:
             if not counts(Trigger.ADDRESS_CHANGED, invitation.state):
@@ -134,6 +136,12 @@ class Acting:
 
     def _cause(self, request: web.Request, reason: str | None) -> Cause:
         return Cause(self._now(), request[CALLER].actor, detail={"reason": reason} if reason else None)
+
+
+def _why_no_sms(invitee: Invitee | None) -> str | None:
+    if invitee is None or invitee.phone is None:
+        return "This member has no phone number: give one first, or use email."
+    return None if can_receive_sms(invitee.phone) else NoMobile.message()
 
 
 def _wrong_state(invitation: Invitation) -> Problem:

@@ -16,6 +16,7 @@ from uuid import uuid4
 from aiohttp import web
 from pydantic import BaseModel, Field, model_validator
 
+from convive_kit.addresses import NoMobile, can_receive_sms
 from convive_kit.cursors import key_in, page_of
 from convive_kit.errors import Conflict
 from convive_kit.http import Body, ListOf, ListQuery, Moment, Timestamp, invalid, json_body, not_found, parse_query
@@ -266,8 +267,11 @@ def _why_not(run: Bulk, invitation: Invitation) -> str | None:
         return invitation.state.value
     if run.action == "extend" and invitation.link_sequence == 0:
         return "never_invited"
-    if run.channel == "sms" and (invitation.invitee is None or invitation.invitee.phone is None):
-        return "no_phone"
+    if run.channel == "sms":
+        if invitation.invitee is None or invitation.invitee.phone is None:
+            return "no_phone"
+        if not can_receive_sms(invitation.invitee.phone):
+            return NoMobile.slug
     return None
 
 

@@ -92,6 +92,7 @@ async def test_a_dossier_with_members_is_created_once_per_idempotency_key(driver
         ({"last_name": "Mar\ntin"}, "last_name"),
         ({"invite_by": "sms"}, "phone"),
         ({"phone": "12"}, "phone"),
+        ({"phone": "01 42 68 53 00", "invite_by": "sms"}, "phone"),
         ({"invite_by": "pigeon"}, "invite_by"),
         ({"role": "emperor"}, "role"),
         ({"own_expense_reports": "yes"}, "own_expense_reports"),
@@ -188,6 +189,18 @@ async def test_inviting_later_and_again(driver: Driver, firm: Firm) -> None:
     await driver.enter(member)
     refused = await firm.call("POST", path(member, "invitation"), {"invite_by": "email"})
     assert (refused.status, refused.json["state"]) == (409, "active")
+
+
+async def test_nobody_is_invited_by_sms_at_a_landline(firm: Firm) -> None:
+    what_to_do = "This number cannot receive SMS: give a mobile number, such as 06 12 34 56 78, or invite by e-mail."
+    by_mail, by_sms = (
+        await firm.dossier(person(phone="01 42 68 53 00"), person(phone="06 12 34 56 78", invite_by="sms"))
+    )["members"]
+    refused = await firm.call("POST", path(by_mail, "invitation"), {"invite_by": "sms"})
+    assert refused.json["errors"] == [{"field": "invite_by", "message": what_to_do}]
+    refused = await firm.call("PATCH", path(by_sms), {"phone": "01 42 68 53 00"})
+    assert refused.json["errors"] == [{"field": "phone", "message": what_to_do}]
+    assert (await firm.call("PATCH", path(by_mail), {"phone": "08 00 12 34 56"})).status == 200
 
 
 async def test_removal_ends_access_and_frees_the_email(driver: Driver, firm: Firm) -> None:

@@ -31,7 +31,8 @@ async def test_a_text_message_leads_in(stack: Stack) -> None:
     assert cabinet.name in text.text
     assert dossier.name in text.text
     assert await stack.mails(member.email) == []
-    accepted = (await stack.until_state(member, "sent"))["history"][-1]
+    history = (await stack.until_state(member, "sent"))["history"]
+    accepted = next(step for step in history if step["trigger"] == "accepted")
     assert accepted["detail"].keys() == {"send", "provider_id", "segments"}
     shown = (await stack.invitation.call("GET", text.link)).ok()
     assert (shown["cabinet"]["name"], shown["account"]) == (cabinet.name, "new")

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from convive_contracts import DIRECTORY_SOURCE, Malformed, UnknownType, invitation_id
-from convive_kit.addresses import BadEmail
+from convive_kit.addresses import BadEmail, NoMobile
 from convive_kit.errors import Reject, Retry
 from convive_kit.mongo import DatabaseAway
 from invitation.intake.decisions import ForeignSource, NoPhone
@@ -287,6 +287,14 @@ async def test_a_request_to_revoke_ends_the_link() -> None:
     await world.told(requested("revoke", (await world.the(member)).id, id="request-1"))
 
     assert (await world.the(member)).state is State.REVOKED
+
+
+async def test_a_resend_by_sms_needs_a_mobile() -> None:
+    world, member = World(), a_member()
+    await world.told(created(member, who={"phone": "+33142685300"}))
+
+    with pytest.raises(NoMobile):
+        await world.told(requested("resend", (await world.the(member)).id, data={"channel": "sms"}))
 
 
 async def test_a_resend_by_sms_needs_a_phone() -> None:

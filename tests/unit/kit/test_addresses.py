@@ -10,8 +10,13 @@ from convive_kit.addresses import (
     BadEmail,
     BadName,
     BadPhone,
+    BadSender,
     Email,
+    NoMobile,
+    a_mobile,
+    can_receive_sms,
     clean_name,
+    clean_sms_sender,
     email_key,
     normalise_email,
     normalise_phone,
@@ -90,6 +95,45 @@ def test_a_number_becomes_e164(text: str, expected: str) -> None:
 def test_what_is_no_number_is_refused(text: str) -> None:
     with pytest.raises(BadPhone):
         normalise_phone(text)
+
+
+@pytest.mark.parametrize(
+    ("number", "reached"),
+    [
+        ("+33612345678", True),
+        ("+33712345678", False),  # mobiles begin with 073 to 079
+        ("+33744556677", True),
+        ("+262692123456", True),
+        ("+447400123456", True),
+        ("+16502530000", True),  # the United States do not tell mobiles from landlines
+        ("+33142685300", False),
+        ("+33972123456", False),
+        ("+33800123456", False),
+        ("+33899123456", False),
+        ("+33612", False),
+        ("0612345678", False),
+        ("", False),
+    ],
+)
+def test_text_messages_reach_mobiles_alone(number: str, reached: bool) -> None:
+    assert can_receive_sms(number) is reached
+    if not reached:
+        with pytest.raises(NoMobile):
+            a_mobile(number)
+
+
+@pytest.mark.parametrize(("text", "sender"), [("LEGER", "LEGER"), (" Leger2 ", "Leger2"), ("a" * 11, "a" * 11)])
+def test_a_sender_is_a_short_name(text: str, sender: str) -> None:
+    assert clean_sms_sender(text) == sender
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a" * 12, "Léger", "LE GER", "LE-GER", "36105", "INFO", "sms", "Alerte", "A\n", "+33612345678"]
+)
+def test_a_sender_that_operators_do_not_take_is_refused(text: str) -> None:
+    with pytest.raises(BadSender) as refused:
+        clean_sms_sender(text)
+    assert text == "" or text not in str(refused.value) or text in ("INFO", "SMS")
 
 
 @pytest.mark.parametrize("name", ["Jeanne", "O'Neil-Łukasz", "שלום", "王小明", "<b>x</b>", "👩‍👩‍👧", "x" * 100])
