@@ -43,8 +43,10 @@ class Surroundings:
     def environment(self) -> dict[str, str]:
         """One for both services: each reads what is its own. What the caller set besides is passed on."""
         given = {name: value for name, value in os.environ.items() if name.startswith("CONVIVE_")}
-        # Whoever tries an SMS at night must see it.
-        usual = {"CONVIVE_QUIET_FROM": "00:00", "CONVIVE_QUIET_UNTIL": "00:00"} | given
+        # Whoever tries an SMS at night must see it, however often it is the same number: none of them costs anything.
+        usual = {"CONVIVE_QUIET_FROM": "00:00", "CONVIVE_QUIET_UNTIL": "00:00"}
+        usual |= {"CONVIVE_SMS_LIMIT_NUMBER": "100000", "CONVIVE_SMS_LIMIT_FIRM": "1000000"}
+        usual |= given
         return usual | plain_environment(
             PYTHONUNBUFFERED="1",
             CONVIVE_AMQP_URL=self.amqp_url,
