@@ -26,6 +26,7 @@ from convive_kit.rate_limit import Limiter
 from convive_kit.retention import Retention
 from convive_kit.routes import Guard, Route
 from convive_kit.version import installed_version
+from directory.admission import Admission
 from directory.announcements import InvitationNews, announce_some, entries
 from directory.api.announcing import Announcing
 from directory.api.answers import answering
@@ -37,6 +38,7 @@ from directory.api.internal import Internal
 from directory.api.members import Members
 from directory.api.password_resets import PasswordResets
 from directory.api.sessions import Sessions
+from directory.api.staff import StaffRoutes
 from directory.entrance import Entrance
 from directory.erasure import Erasure
 from directory.letters.letters import Letters
@@ -48,6 +50,7 @@ from directory.password_links import PasswordLinks
 from directory.passwords import Passwords
 from directory.resets import Resets
 from directory.settings import DirectorySettings
+from directory.staff import Staff
 from directory.store.mongo import MongoStore
 from directory.web import wording
 from directory.web.entry import EntryPages
@@ -125,6 +128,8 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
         resets = Resets(store, membership, password_links, passwords, letters, limiter, clock.now)
         own = OwnPlace(parked, handle=lambda message, _by, _reason: news.handle(message), now=clock.now)
         callers = Callers(store, entrance, admin_token=settings.admin_token, service_token=settings.service_token)
+        admission = Admission(store, membership, clock.now)
+        staff = Staff(store, passwords, clock.now)
         frame = Frame(settings)
         visitors = Visitors(entrance, settings)
         pages = (
@@ -134,10 +139,11 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
         )
         resources = (
             Cabinets(store, clock.now),
+            StaffRoutes(store, staff),
             Announcing(partial(announce_some, store)),
             Capabilities(store, entrance, retired=settings.retired_roles, labels=wording.role_labels()),
-            Dossiers(store, membership, clock.now),
-            Members(store, membership, callers, clock.now),
+            Dossiers(store, membership, admission, callers),
+            Members(store, membership, admission, callers),
             Sessions(entrance, membership, settings.trusted_proxies),
             PasswordResets(resets, settings.trusted_proxies),
             Internal(store, entrance, membership, erasure, callers),

@@ -69,7 +69,7 @@ class Erasure:
             if account is None or change is None:
                 return
             try:
-                if change.after.redemptions:
+                if change.after.is_of_use:
                     await self._store.save(change)
                 else:
                     await self._store.close(account)

@@ -19,10 +19,10 @@ from convive_contracts import DIRECTORY_SOURCE
 from convive_kit.addresses import NoMobile, can_receive_sms
 from convive_kit.errors import Retry
 from convive_kit.group_commit import DuplicateKey, VersionConflict
-from directory.model.account import Account
+from directory.model.account import Account, StaffPlace
 from directory.model.cabinet import Cabinet
 from directory.model.change import Change
-from directory.model.dossier import Dossier
+from directory.model.dossier import Dossier, search_key
 from directory.model.member import Member
 from directory.model.refusals import DossierArchived, EmailTaken, FieldRefused, MemberGone
 from directory.model.roles import refuse_unassignable
@@ -126,13 +126,16 @@ class Membership:
 
         return await settle(self._store, self._loader(member.id), decide)
 
-    async def invite(self, member_id: str, channel: str, requested_by: str | None) -> Member:
+    async def invite(self, member_id: str, channel: str, requested_by: str | None, *, key: str | None = None) -> Member:
+        """Send a (new) link; with a key, once for it."""
         now = self._now()
 
         def decide(member: Member) -> Change[Member] | None:
+            if key is not None and key == member.invite_key and member.removed_at is None:
+                return None
             if channel == "sms":
                 _refuse_landline(member.phone, field="invite_by")
-            return member.invite(channel, now, requested_by)
+            return member.invite(channel, now, requested_by, key)
 
         return await settle(self._store, self._loader(member_id), decide)
 
@@ -190,6 +193,12 @@ class Membership:
             if dossier and cabinet and not dossier.archived_at
         ]
         return sorted(places, key=lambda place: (place.dossier.name_key, place.dossier.id))
+
+    async def firms(self, account: Account) -> list[tuple[Cabinet, StaffPlace]]:
+        """The firms this person works for, by name."""
+        found = [(await self._store.cabinet(id), place) for id, place in account.firms.items()]
+        known = [(cabinet, place) for cabinet, place in found if cabinet]
+        return sorted(known, key=lambda one: (search_key(one[0].name), one[0].id))
 
     async def run(self, *, every: float = 10.0) -> None:
         """Finish what crashes left, until cancelled."""

@@ -15,7 +15,7 @@ from convive_kit.addresses import Email, Name, SmsSender
 from convive_kit.auth import ApiKey, new_api_key, secret_hash
 from convive_kit.http import Body, Timestamp, json_body, not_found
 from convive_kit.routes import Route
-from directory.api.callers import CALLER, path_id
+from directory.api.callers import own_cabinet_id, path_id
 from directory.member_requests import Flag
 from directory.model.cabinet import ApiKey as KeptKey
 from directory.model.cabinet import Cabinet
@@ -120,11 +120,11 @@ class Cabinets:
         return CreatedCabinet(id=id, name=body.name, phone=body.phone, api_key=key.text())
 
     async def read(self, request: web.Request) -> BaseModel:
-        return CabinetOut.of(await self._load(_own_id(request)))
+        return CabinetOut.of(await self._load(own_cabinet_id(request)))
 
     async def edit(self, request: web.Request) -> BaseModel:
         """Mails and pages show it within seconds; links that are out already keep their expiry."""
-        id = _own_id(request)
+        id = own_cabinet_id(request)
         fields = (await json_body(request, CabinetPatch)).fields()
         return CabinetOut.of(await settle(self._store, lambda: self._load(id), lambda cabinet: cabinet.edited(fields)))
 
@@ -151,11 +151,3 @@ class Cabinets:
 
     def _kept(self, key: ApiKey) -> KeptKey:
         return KeptKey(id=key.key_id, hash=secret_hash(key.secret), created_at=self._now())
-
-
-def _own_id(request: web.Request) -> str:
-    """The cabinet of the path, where it is the caller's own or the caller administers all."""
-    id, caller = path_id(request, "cabinet"), request.get(CALLER)
-    if caller and caller.cabinet and caller.cabinet.id != id:
-        raise not_found("cabinet")
-    return id

@@ -1,80 +1,51 @@
-"""Who calls, and what of theirs they may touch. Other tenants' ids answer as if there were nothing."""
+"""Who calls, by their token, and what the calls need to know of them."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from uuid import UUID
 
 from aiohttp import web
 from pydantic import SecretStr
 
 from convive_kit.auth import bearer_token, holder_of, parse_api_key, same_secret, secret_hash, unauthorized
-from convive_kit.errors import NotAllowed
 from convive_kit.http import not_found
 from convive_kit.routes import Guard
+from directory.access import CABINET_HEADER, Access, Caller, Ground, NotForYou
 from directory.entrance import Entrance
-from directory.model.account import Account
 from directory.model.cabinet import Cabinet
 from directory.model.dossier import Dossier
 from directory.model.member import Member
-from directory.model.roles import capabilities
 from directory.store.protocol import Store
-
-
-class NotForYou(NotAllowed):
-    """Your role does not allow this."""
-
-    slug = "not_for_your_role"
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """A cabinet (by its API key) or a person (by their session), never both."""
-
-    cabinet: Cabinet | None = None
-    account: Account | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Ground:
-    """The dossier a call is about, and, where the caller is one of its members, who they are there."""
-
-    dossier: Dossier
-    cabinet: Cabinet
-    caller: Member | None
-
-    @property
-    def named(self) -> str:
-        """The caller, for the record."""
-        return f"member:{self.caller.id}" if self.caller else f"cabinet:{self.cabinet.id}"
-
 
 CALLER = web.RequestKey("caller", Caller)
 
 
 class Callers:
-    """The guards of the route table, and the checks that need the thing asked for."""
+    """The guards of the route table, and the checks that need the thing asked for.
+
+    Where a cabinet is let in, so is a signed-in member of its staff."""
 
     def __init__(self, store: Store, entrance: Entrance, *, admin_token: SecretStr, service_token: SecretStr) -> None:
         self._store = store
         self._entrance = entrance
-        cabinet = self._check(cabinets=True, people=False)
+        self._access = Access(store)
+        cabinet = self._check(self._is_cabinet)
         self.guards = (
             Guard("admin", "The administration token of this installation.", holder_of(admin_token)),
             Guard("service", "The token the two services share.", holder_of(service_token)),
-            Guard("cabinet", "A cabinet's API key.", cabinet),
-            Guard("firm", "A cabinet's API key, for itself, or the administration token.", _or(admin_token, cabinet)),
+            Guard("cabinet", "A cabinet's API key, or the session of one of its staff.", cabinet),
+            Guard("firm", "As `cabinet`, for itself, or the administration token.", _or(admin_token, cabinet)),
             Guard(
                 "asker",
                 "A cabinet's API key, for its own dossiers, or the token the two services share.",
-                _or(service_token, cabinet),
+                _or(service_token, self._check(lambda caller: caller.cabinet is not None)),
             ),
-            Guard("person", "A session token.", self._check(cabinets=False, people=True)),
-            Guard("user", "A cabinet's API key, or a session token.", self._check(cabinets=True, people=True)),
+            Guard("person", "A session token.", self._check(lambda caller: caller.account is not None)),
+            Guard("user", "A cabinet's API key, or a session token.", self._check(lambda _: True)),
         )
 
-    def _check(self, *, cabinets: bool, people: bool) -> Callable[[web.Request], Awaitable[None]]:
+    def _check(self, may: Callable[[Caller], bool]) -> Callable[[web.Request], Awaitable[None]]:
         async def check(request: web.Request) -> None:
             token = bearer_token(request)
             caller = Caller()
@@ -85,11 +56,15 @@ class Callers:
                     caller = Caller(account=await self._entrance.who(token))
             if caller == Caller():
                 raise unauthorized()
-            if (caller.cabinet and not cabinets) or (caller.account and not people):
+            if not may(caller):
                 raise NotForYou
             request[CALLER] = caller
 
         return check
+
+    @staticmethod
+    def _is_cabinet(caller: Caller) -> bool:
+        return caller.cabinet is not None or (caller.account is not None and bool(caller.account.firms))
 
     async def cabinet_of(self, key_text: str) -> Cabinet | None:
         """The cabinet whose live API key this is."""
@@ -98,31 +73,21 @@ class Callers:
         key = cabinet.live_key(parts.key_id) if cabinet and parts else None
         return cabinet if key and parts and same_secret(secret_hash(parts.secret), key.hash) else None
 
+    async def cabinet(self, request: web.Request) -> Cabinet:
+        """The cabinet of a call that names none: the caller's own."""
+        return await self._access.cabinet(request[CALLER], request.headers.get(CABINET_HEADER))
+
     async def ground(self, request: web.Request, capability: str | None = "manage_users") -> Ground:
         """The dossier of the path, for its cabinet, or for a member with that capability (None: for any member)."""
-        caller = request[CALLER]
-        dossier = await self._store.dossier(path_id(request, "dossier"))
-        if dossier is None or (caller.cabinet and dossier.cabinet_id != caller.cabinet.id):
-            raise not_found("dossier")
-        cabinet = caller.cabinet or await self._store.cabinet(dossier.cabinet_id)
-        member = None
-        if caller.account:
-            member = await self._store.member_with_email(dossier.id, caller.account.id)
-            if member is None or dossier.archived_at or not caller.account.holds(member):
-                raise not_found("dossier")
-            granted = capabilities(member.role, own_expense_reports=member.own_expense_reports)
-            if capability and not granted[capability]:
-                raise NotForYou
-        if cabinet is None:
-            raise not_found("dossier")
-        return Ground(dossier, cabinet, member)
+        return await self._access.ground(request[CALLER], path_id(request, "dossier"), capability)
+
+    async def own_ground(self, request: web.Request) -> Ground:
+        """The dossier of the path, for its cabinet."""
+        return await self._access.own_ground(request[CALLER], path_id(request, "dossier"))
 
     async def member(self, request: web.Request, ground: Ground) -> Member:
         """The member of the path, who must have a place in that dossier."""
-        member = await self._store.member(path_id(request, "member"))
-        if member is None or member.dossier_id != ground.dossier.id or member.removed_at:
-            raise not_found("member")
-        return member
+        return await self._access.member(ground, path_id(request, "member"))
 
     async def place(self, member_id: str) -> tuple[Member, Dossier, Cabinet]:
         """A member of any cabinet, with the dossier and the cabinet they belong to."""
@@ -132,6 +97,14 @@ class Callers:
         if member is None or dossier is None or cabinet is None:
             raise not_found("member")
         return member, dossier, cabinet
+
+
+def own_cabinet_id(request: web.Request) -> str:
+    """The cabinet of the path, where the caller acts for it or (without being one) administers all."""
+    id, caller = path_id(request, "cabinet"), request.get(CALLER)
+    if caller and not caller.acts_for(id):
+        raise not_found("cabinet")
+    return id
 
 
 def _or(token: SecretStr, check: Callable[[web.Request], Awaitable[None]]) -> Callable[[web.Request], Awaitable[None]]:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 
 from aiohttp import web
 from pydantic import BaseModel
 
 from convive_kit.cursors import decode_cursor, encode_cursor
-from convive_kit.group_commit import DuplicateKey
 from convive_kit.http import ListOf, ListQuery, json_body, json_response, parse_query
 from convive_kit.routes import Route
-from directory.api.callers import Callers, NotForYou
-from directory.api.idempotency import HEADER, fingerprint, new_id
+from directory.access import NotForYou
+from directory.admission import Admission
+from directory.api.callers import Callers
+from directory.api.idempotency import HEADER, key_of
 from directory.api.member_models import MemberOut
 from directory.member_requests import InvitationRequest, MemberPatch, NewMember
 from directory.membership import Membership
-from directory.model.member import Member
-from directory.model.refusals import EmailTaken, KeyReused, MemberGone
 from directory.model.roles import capabilities
 from directory.store.protocol import Store
 
@@ -29,11 +27,11 @@ class Permissions(BaseModel):
 
 
 class Members:
-    def __init__(self, store: Store, membership: Membership, callers: Callers, now: Callable[[], datetime]) -> None:
+    def __init__(self, store: Store, membership: Membership, admission: Admission, callers: Callers) -> None:
         self._store = store
         self._membership = membership
+        self._admission = admission
         self._callers = callers
-        self._now = now
 
     def routes(self) -> list[Route]:
         every, one = "/v1/dossiers/{id}/members", "/v1/dossiers/{id}/members/{member_id}"
@@ -48,7 +46,8 @@ class Members:
             Route("DELETE", one, self.remove, "Remove a member: ends access and links", status=204, auth="user",
                   problems=(403, 404)),
             Route("POST", f"{one}/invitation", self.invite, "Invite somebody added with `none`, or send a new link",
-                  InvitationRequest, response=MemberOut, status=202, auth="user", problems=(403, 404, 409)),
+                  InvitationRequest, response=MemberOut, status=202, auth="user", problems=(403, 404, 409),
+                  headers=HEADER),
             Route("GET", f"{one}/permissions", self.permissions, "What a member may do", response=Permissions,
                   auth="user", problems=(403, 404)),
         ]  # fmt: skip
@@ -56,30 +55,7 @@ class Members:
     async def create(self, request: web.Request) -> web.Response:
         ground = await self._callers.ground(request)
         body = await json_body(request, NewMember)
-        ground.dossier.refuse_archived()
-        print_ = fingerprint(body)
-        change = Member.added(
-            {
-                **body.fields(),
-                "id": new_id(request, ground.cabinet.id, f"members/{ground.dossier.id}"),
-                "created_at": self._now(),
-                "invited_by": f"{ground.caller.first_name} {ground.caller.last_name}"[:200] if ground.caller else None,
-                "request_hash": print_,
-            },
-            ground.dossier,
-            ground.cabinet,
-        )
-        try:
-            member = await self._membership.add(change)
-        except (DuplicateKey, EmailTaken):
-            # Perhaps this very call, made before.
-            member = await self._store.member(change.after.id)
-            if member is None:
-                raise EmailTaken from None
-            if member.request_hash != print_:
-                raise KeyReused from None
-            if member.removed_at:
-                raise MemberGone("The member made with this Idempotency-Key was removed since.") from None
+        member = await self._admission.add_member(ground, body, key=key_of(request))
         location = {"Location": f"/v1/dossiers/{ground.dossier.id}/members/{member.id}"}
         return json_response(MemberOut.of(member), 201, location)
 
@@ -118,13 +94,13 @@ class Members:
         member = await self._callers.member(request, ground)
         body = await json_body(request, InvitationRequest)
         ground.dossier.refuse_archived()
-        return MemberOut.of(await self._membership.invite(member.id, body.invite_by, ground.named))
+        return MemberOut.of(await self._membership.invite(member.id, body.invite_by, ground.named, key=key_of(request)))
 
     async def permissions(self, request: web.Request) -> BaseModel:
         ground = await self._callers.ground(request, capability=None)
         member = await self._callers.member(request, ground)
-        if ground.caller and ground.caller.id != member.id:
-            own = capabilities(ground.caller.role, own_expense_reports=False)
+        if ground.member and ground.member.id != member.id:
+            own = capabilities(ground.member.role, own_expense_reports=False)
             if not own["manage_users"]:
                 raise NotForYou
         granted = capabilities(member.role, own_expense_reports=member.own_expense_reports)

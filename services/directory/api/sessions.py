@@ -92,10 +92,16 @@ class Grant(BaseModel):
         )
 
 
+class Firm(Named):
+    first_name: str
+    last_name: str
+
+
 class Me(BaseModel):
     account_id: UUID
     email: str
     verified: bool
+    cabinets: Annotated[list[Firm], Field(description="Those whose staff I am.")]
     dossiers: list[DossierPlace]
     grants: list[Grant]
 
@@ -137,6 +143,10 @@ class Sessions:
             account_id=UUID(account.account_id),
             email=account.email,
             verified=account.verified,
+            cabinets=[
+                Firm(id=UUID(cabinet.id), name=cabinet.name, first_name=place.first_name, last_name=place.last_name)
+                for cabinet, place in await self._membership.firms(account)
+            ],
             dossiers=[DossierPlace.of(place) for place in places],
             grants=[Grant.of(redemption) for redemption in foreign],
         )

@@ -92,6 +92,21 @@ class Session(BaseModel):
     expires_at: datetime
 
 
+class StaffPlace(BaseModel):
+    """A person's place at a firm. `digest`: they want its daily mail."""
+
+    model_config = ConfigDict(frozen=True)
+
+    first_name: str
+    last_name: str
+    digest: bool = True
+    since: datetime
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.first_name} {self.last_name}"[:200]  # as much as an event takes
+
+
 class Proof(Enum):
     """What a redemption asks of the person."""
 
@@ -112,6 +127,14 @@ class Account(Stored):
     redemptions: dict[str, Redemption] = {}
     handoffs: tuple[Handoff, ...] = ()
     password_link: PasswordLink | None = None
+    # By the id of the cabinet.
+    staff: dict[str, StaffPlace] = {}
+
+    @property
+    def firms(self) -> dict[str, StaffPlace]:
+        """The firms this person works for. None before they have shown that the address is theirs: whoever made the
+        account first, with somebody else's address, must not get into the firm that invites its owner."""
+        return self.staff if self.verified else {}
 
     def in_force(self, session: Session, now: datetime) -> bool:
         return (
@@ -161,8 +184,7 @@ class Account(Stored):
         )
         live = [h for h in self.handoffs if h.expires_at > now and h.credential_version == credential_version]
         fields["handoffs"] = (*live[1 - _HANDOFFS_KEPT :], code)
-        change = self.changed(*announcements, **fields)
-        return change if self.version else Change(None, change.after, change.announcements)
+        return self._kept(self.changed(*announcements, **fields))
 
     def sign_in(self, *, better_hash: str | None = None) -> Change[Account]:
         """A sign-in with the right password; `better_hash` is of the same password by today's parameters."""
@@ -206,6 +228,29 @@ class Account(Stored):
     def sign_out_everywhere(self) -> Change[Account]:
         """End every session, code and link to a new password."""
         return self.changed(credential_version=self.credential_version + 1, handoffs=())
+
+    def join_staff(self, cabinet_id: str, place: StaffPlace) -> Change[Account] | None:
+        """A place at a firm, or another name there; None when nothing differs."""
+        if before := self.staff.get(cabinet_id):
+            place = place.model_copy(update={"digest": before.digest, "since": before.since})
+            if place == before:
+                return None
+        return self._kept(self.changed(staff={**self.staff, cabinet_id: place}))
+
+    def leave_staff(self, cabinet_id: str) -> Change[Account] | None:
+        """The end of a place at a firm; None when there was none."""
+        if cabinet_id not in self.staff:
+            return None
+        return self.changed(staff={id: place for id, place in self.staff.items() if id != cabinet_id})
+
+    @property
+    def is_of_use(self) -> bool:
+        """Whether anything is left that this account is needed for."""
+        return bool(self.redemptions or self.staff)
+
+    def _kept(self, change: Change[Account]) -> Change[Account]:
+        """The same change, as the creation of an account that is not there yet."""
+        return change if self.version else Change(None, change.after, change.announcements)
 
     def let_go(self, invitation_id: str) -> Change[Account] | None:
         """What came of that invitation is erased; None when nothing did."""

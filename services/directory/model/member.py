@@ -59,6 +59,12 @@ class Member(Stored):
     removed_at: datetime | None = None
     erased_at: datetime | None = None
     request_hash: str | None = None
+    # Of the last request for a link: the same again is one click too many.
+    invite_key: str | None = None
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.first_name} {self.last_name}"[:200]  # as much as an event takes
 
     @property
     def invitation_id(self) -> str:
@@ -105,7 +111,7 @@ class Member(Stored):
         # The invitation service may say so before we could note whose account it was.
         return self.account_id is not None or (self.invitation is not None and self.invitation.state in _IN)
 
-    def invite(self, channel: str, now: datetime, requested_by: str | None) -> Change[Member]:
+    def invite(self, channel: str, now: datetime, requested_by: str | None, key: str | None = None) -> Change[Member]:
         """Invite somebody who was added with `none`, or send another link."""
         if self.removed_at:
             raise MemberGone
@@ -124,6 +130,7 @@ class Member(Stored):
         return self.changed(
             Announcement("invitation.resend_requested", self.id, request),
             invite_by=channel,
+            invite_key=key,
             invitation=self.pending(channel, now),
         )
 

@@ -66,6 +66,13 @@ class EmailUnverified(Refusal):
     slug = "email_unverified"
 
 
+class AccountExists(Refusal):
+    """Somebody has an account with this e-mail address that is not proved to be theirs: give no password, and a link
+    sent to the address lets its owner choose one."""
+
+    slug = "account_exists"
+
+
 class CodeSpent(Refusal):
     """This code was used or has expired."""
 

@@ -69,6 +69,10 @@ class MemoryStore:
     async def account_with_id(self, account_id: str) -> Account | None:
         return next(iter(self._all(Account, lambda a: a.account_id == account_id)), None)
 
+    async def staff_of(self, cabinet_id: str, *, after: str, limit: int) -> list[Account]:
+        found = self._all(Account, lambda a: cabinet_id in a.staff and a.id > after)
+        return sorted(found, key=lambda account: account.id)[:limit]
+
     async def close(self, account: Account) -> None:
         accounts = self._documents.get(Account.kind, {})
         if accounts.get(account.id, {}).get("version") != account.version:

@@ -55,6 +55,8 @@ INDEXES: dict[str, list[IndexModel]] = {
             [("handoffs.hash", 1)], name="handoff", partialFilterExpression={"handoffs.hash": {"$exists": True}}
         ),
         IndexModel("account_id", name="account_id"),
+        # The cabinets' ids are the names of fields.
+        IndexModel([("staff.$**", 1)], name="staff"),
     ],
     "sessions": [
         IndexModel([("expires_at", 1)], name="expiry", expireAfterSeconds=0),
@@ -142,6 +144,10 @@ class MongoStore:
 
     async def account_with_id(self, account_id: str) -> Account | None:
         return next(iter(await self._find(Account, {"account_id": account_id}, limit=1)), None)
+
+    async def staff_of(self, cabinet_id: str, *, after: str, limit: int) -> list[Account]:
+        query = {f"staff.{cabinet_id}.since": {"$exists": True}, "_id": {"$gt": after}}
+        return await self._find(Account, query, order=("_id",), limit=limit)
 
     async def close(self, account: Account) -> None:
         unchanged = {"_id": account.id, "version": account.version, "outbox.0": {"$exists": False}}

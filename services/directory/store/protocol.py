@@ -47,6 +47,10 @@ class Store(Protocol):
 
     async def account_with_id(self, account_id: str) -> Account | None: ...
 
+    async def staff_of(self, cabinet_id: str, *, after: str, limit: int) -> list[Account]:
+        """Accounts with a place at that firm, in force or not, by e-mail key, beginning behind `after`."""
+        ...
+
     async def close(self, account: Account) -> None:
         """Delete an account and its sessions: its very id is an address. Raises `VersionConflict` when it has changed
         since, or has something left to announce."""

@@ -87,6 +87,13 @@ class Driver:
         made = (await self.call("POST", "/v1/cabinets", {"name": name}, ADMIN)).ok(201)
         return Firm(made["id"], made["api_key"], self)
 
+    async def staff(self, firm: Firm, email: str | None = None, password: str = PASSWORD) -> str:
+        """Somebody who works for that firm, signed in; the session's token."""
+        email = email or new_email("anne")
+        body = {**names(email), "password": password}
+        (await self.call("POST", f"/v1/cabinets/{firm.id}/staff", body, ADMIN)).ok(201)
+        return (await self.sign_in(email, password)).ok(201)["token"]
+
     async def redeem(self, member: dict[str, Any], password: str | None = PASSWORD, **fields: Any) -> Answer:
         """What the invitation service calls when somebody uses a link."""
         body = redemption(member, **fields)
@@ -145,9 +152,18 @@ class Driver:
         await queue.consume(take, no_ack=True)
 
 
+def new_email(name: str = "jeanne") -> str:
+    return f"{name}.{uuid4().hex[:8]}@example.com"
+
+
+def names(email: str) -> dict[str, str]:
+    """A colleague, as they are posted."""
+    return {"email": email, "first_name": "Anne", "last_name": "Léger"}
+
+
 def person(email: str | None = None, **fields: Any) -> dict[str, Any]:
     """A new member, as they are posted."""
-    email = email or f"jeanne.{uuid4().hex[:8]}@example.com"
+    email = email or new_email()
     return {"first_name": "Jeanne", "last_name": "Martin", "email": email, **fields}
 
 

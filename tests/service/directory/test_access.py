@@ -5,10 +5,17 @@ from __future__ import annotations
 from typing import Any
 from uuid import uuid4
 
-from tests.service.directory.driving import ADMIN, SERVICE, Driver, Firm, person
+from tests.service.directory.driving import ADMIN, SERVICE, Driver, Firm, names, new_email, person
 
 DOSSIERS, MEMBERS = "/v1/dossiers", "/v1/dossiers/{id}/members"
 MEMBER = f"{MEMBERS}/{{member_id}}"
+
+STAFF = "/v1/cabinets/{id}/staff"
+FIRM, OTHER_FIRM = {"cabinet", "staff"}, {"other cabinet", "other staff"}
+PEOPLE = {
+    "administrator", "the member", "approver", "other administrator", "staff", "other staff", "unverified staff",
+    "removed staff",
+}  # fmt: skip
 
 # Who gets past the guards and finds something. Everybody else gets 401, 403 or 404.
 ALLOWED: dict[tuple[str, str], set[str]] = {
@@ -17,23 +24,26 @@ ALLOWED: dict[tuple[str, str], set[str]] = {
     ("DELETE", "/v1/cabinets/{id}/keys"): {"admin"},
     ("DELETE", "/v1/cabinets/{id}/keys/{key}"): {"admin"},
     ("POST", "/v1/announcements"): {"admin"},
-    ("GET", "/v1/cabinets/{id}"): {"admin", "cabinet", "other cabinet"},
-    ("PATCH", "/v1/cabinets/{id}"): {"admin", "cabinet", "other cabinet"},
+    ("POST", STAFF): FIRM | {"admin"},
+    ("GET", STAFF): FIRM | {"admin"},
+    ("DELETE", f"{STAFF}/{{account_id}}"): FIRM | {"admin"},
+    ("GET", "/v1/cabinets/{id}"): FIRM | {"admin"},
+    ("PATCH", "/v1/cabinets/{id}"): FIRM | {"admin"},
     ("POST", "/v1/capability-checks"): {"service", "cabinet", "other cabinet"},
-    ("POST", DOSSIERS): {"cabinet", "other cabinet"},
-    ("GET", DOSSIERS): {"cabinet", "other cabinet"},
-    ("GET", f"{DOSSIERS}/{{id}}"): {"cabinet"},
-    ("PATCH", f"{DOSSIERS}/{{id}}"): {"cabinet"},
-    ("DELETE", f"{DOSSIERS}/{{id}}"): {"cabinet"},
-    ("POST", MEMBERS): {"cabinet", "administrator"},
-    ("GET", MEMBERS): {"cabinet", "administrator"},
-    ("GET", MEMBER): {"cabinet", "administrator"},
-    ("PATCH", MEMBER): {"cabinet", "administrator"},
-    ("DELETE", MEMBER): {"cabinet", "administrator"},
-    ("POST", f"{MEMBER}/invitation"): {"cabinet", "administrator"},
-    ("GET", f"{MEMBER}/permissions"): {"cabinet", "administrator", "the member"},
-    ("DELETE", "/v1/sessions/current"): {"administrator", "the member", "approver", "other administrator"},
-    ("GET", "/v1/me"): {"administrator", "the member", "approver", "other administrator"},
+    ("POST", DOSSIERS): FIRM | OTHER_FIRM,
+    ("GET", DOSSIERS): FIRM | OTHER_FIRM,
+    ("GET", f"{DOSSIERS}/{{id}}"): FIRM,
+    ("PATCH", f"{DOSSIERS}/{{id}}"): FIRM,
+    ("DELETE", f"{DOSSIERS}/{{id}}"): FIRM,
+    ("POST", MEMBERS): FIRM | {"administrator"},
+    ("GET", MEMBERS): FIRM | {"administrator"},
+    ("GET", MEMBER): FIRM | {"administrator"},
+    ("PATCH", MEMBER): FIRM | {"administrator"},
+    ("DELETE", MEMBER): FIRM | {"administrator"},
+    ("POST", f"{MEMBER}/invitation"): FIRM | {"administrator"},
+    ("GET", f"{MEMBER}/permissions"): FIRM | {"administrator", "the member"},
+    ("DELETE", "/v1/sessions/current"): PEOPLE,
+    ("GET", "/v1/me"): PEOPLE,
     ("POST", "/internal/v1/redemptions"): {"service"},
     ("POST", "/internal/v1/keys/introspect"): {"service"},
     ("GET", "/internal/v1/accounts"): {"service"},
@@ -76,7 +86,12 @@ async def test_nobody_can_do_more_than_their_role_on_any_route(driver: Driver, f
         "administrator": await driver.enter(administrator),
         "approver": await driver.enter(approver),
         "other administrator": await driver.enter(stranger),
+        "staff": await driver.staff(firm),
+        "other staff": await driver.staff(other),
+        "unverified staff": await unverified_staff(firm),
+        "removed staff": await removed_staff(firm),
     }
+    colleague = (await firm.call("POST", STAFF.format(id=firm.id), names(new_email()))).ok(201)
     routes = (await driver.call("GET", "/openapi.json")).ok()["paths"]
     listed = {(method.upper(), path) for path, operations in routes.items() for method in operations}
     assert listed == set(ALLOWED) | OPEN, "a route nobody has thought about"
@@ -88,19 +103,38 @@ async def test_nobody_can_do_more_than_their_role_on_any_route(driver: Driver, f
         # Those who may come last: then everybody else was refused while there still was something.
         gone = False
         for name in sorted(callers, key=lambda caller: caller in ALLOWED[method, template]):
-            cabinet = str(uuid4()) if "cabinets" in template else dossier["id"]
-            path = template.format(id=cabinet, member_id=asked["id"], key="0")
+            of_firm = template.startswith("/v1/cabinets/{id}") and "keys" not in template
+            cabinet = firm.id if of_firm else str(uuid4()) if "cabinets" in template else dossier["id"]
+            path = template.format(id=cabinet, member_id=asked["id"], account_id=colleague["account_id"], key="0")
             answer = await driver.call(method, path, {} if method in ("POST", "PATCH") else None, callers[name])
             about = f"{name}: {method} {path} answered {answer.status}"
             if name not in ALLOWED[method, template]:
                 assert answer.status in (401, 403, 404), about
                 assert answer.status != 403 or name not in ("nobody", "nonsense", "half a key"), about
-            elif "cabinets/" in template or "parked/" in template:
+            elif ("cabinets/" in template and not of_firm) or "parked/" in template:
                 missing = 422 if method == "PUT" else 404
                 assert answer.status == missing, f"{about}: allowed, and there is no such thing"
             elif not gone:
                 assert answer.status in (200, 201, 202, 204, 422), about
                 gone = method == "DELETE" and "{id}" in template
+
+
+async def unverified_staff(firm: Firm) -> str:
+    """Somebody who got in by SMS with an address that may not be theirs, and whose owner a firm then takes on."""
+    (member,) = (await firm.dossier(person()))["members"]
+    token = await firm.driver.enter(member, channel="sms")
+    (await firm.call("POST", STAFF.format(id=firm.id), names(member["email"]))).ok(201)
+    return token
+
+
+async def removed_staff(firm: Firm) -> str:
+    """Somebody who was a colleague, and still is in a file of another firm's."""
+    (member,) = (await (await firm.driver.firm("A third cabinet")).dossier(person()))["members"]
+    token = await firm.driver.enter(member)
+    place = (await firm.call("POST", STAFF.format(id=firm.id), names(member["email"]))).ok(201)
+    assert (await firm.driver.call("GET", DOSSIERS, None, token)).status == 200
+    await firm.call("DELETE", f"{STAFF.format(id=firm.id)}/{place['account_id']}")
+    return token
 
 
 async def test_ids_of_other_tenants_answer_like_ids_of_nobody(driver: Driver, firm: Firm) -> None:
