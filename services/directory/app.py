@@ -50,7 +50,7 @@ from directory.password_links import PasswordLinks
 from directory.passwords import Passwords
 from directory.resets import Resets
 from directory.settings import DirectorySettings
-from directory.staff import Staff
+from directory.staff import INVITED, Staff, StaffLetters
 from directory.store.mongo import MongoStore
 from directory.web import wording
 from directory.web.entry import EntryPages
@@ -129,7 +129,7 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
         own = OwnPlace(parked, handle=lambda message, _by, _reason: news.handle(message), now=clock.now)
         callers = Callers(store, entrance, admin_token=settings.admin_token, service_token=settings.service_token)
         admission = Admission(store, membership, clock.now)
-        staff = Staff(store, passwords, clock.now)
+        staff = Staff(store, passwords, letters, limiter, clock.now)
         frame = Frame(settings)
         visitors = Visitors(entrance, settings)
         pages = (
@@ -184,6 +184,7 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
         writers: dict[str, Writer] = {
             "password_reset": password_links.reset_letter,
             "password_changed": password_links.changed_letter,
+            INVITED: StaffLetters(store, password_links, settings.directory_url).invited,
         }
         postman = Postman(
             letters,

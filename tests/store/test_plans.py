@@ -421,6 +421,7 @@ async def test_every_call_of_the_directory_reads_an_index_in_order(place: Place)
         "MongoStore.account": [partial(store.account, account.id)],
         "MongoStore.account_with_id": [partial(store.account_with_id, account.account_id)],
         "MongoStore.sessions_of": [partial(store.sessions_of, account.id)],
+        "MongoStore.staff_of": [partial(store.staff_of, cabinet.id, after=a, limit=20) for a in ("", account.id)],
         "MongoStore.close": [partial(store.close, closing)],
         "MongoStore.account_with_handoff": [partial(store.account_with_handoff, "hash")],
         "MongoStore.member_with_email": [partial(store.member_with_email, dossier.id, "p1@example.com")],

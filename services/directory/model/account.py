@@ -97,6 +97,7 @@ class StaffPlace(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
+    cabinet_id: str
     first_name: str
     last_name: str
     digest: bool = True
@@ -127,14 +128,13 @@ class Account(Stored):
     redemptions: dict[str, Redemption] = {}
     handoffs: tuple[Handoff, ...] = ()
     password_link: PasswordLink | None = None
-    # By the id of the cabinet.
-    staff: dict[str, StaffPlace] = {}
+    staff: tuple[StaffPlace, ...] = ()
 
     @property
     def firms(self) -> dict[str, StaffPlace]:
-        """The firms this person works for. None before they have shown that the address is theirs: whoever made the
-        account first, with somebody else's address, must not get into the firm that invites its owner."""
-        return self.staff if self.verified else {}
+        """The firms this person works for, by their id. None before the address is shown to be theirs: whoever made
+        the account first, with somebody else's address, must not get into the firm that invites its owner."""
+        return {place.cabinet_id: place for place in self.staff if self.verified}
 
     def in_force(self, session: Session, now: datetime) -> bool:
         return (
@@ -229,19 +229,23 @@ class Account(Stored):
         """End every session, code and link to a new password."""
         return self.changed(credential_version=self.credential_version + 1, handoffs=())
 
-    def join_staff(self, cabinet_id: str, place: StaffPlace) -> Change[Account] | None:
+    def place_at(self, cabinet_id: str) -> StaffPlace | None:
+        """A place at that firm, in force or not."""
+        return next((place for place in self.staff if place.cabinet_id == cabinet_id), None)
+
+    def join_staff(self, place: StaffPlace) -> Change[Account] | None:
         """A place at a firm, or another name there; None when nothing differs."""
-        if before := self.staff.get(cabinet_id):
+        if before := self.place_at(place.cabinet_id):
             place = place.model_copy(update={"digest": before.digest, "since": before.since})
             if place == before:
                 return None
-        return self._kept(self.changed(staff={**self.staff, cabinet_id: place}))
+        others = [other for other in self.staff if other.cabinet_id != place.cabinet_id]
+        return self._kept(self.changed(staff=(*others, place)))
 
     def leave_staff(self, cabinet_id: str) -> Change[Account] | None:
         """The end of a place at a firm; None when there was none."""
-        if cabinet_id not in self.staff:
-            return None
-        return self.changed(staff={id: place for id, place in self.staff.items() if id != cabinet_id})
+        rest = tuple(place for place in self.staff if place.cabinet_id != cabinet_id)
+        return self.changed(staff=rest) if rest != self.staff else None
 
     @property
     def is_of_use(self) -> bool:

@@ -70,7 +70,7 @@ class MemoryStore:
         return next(iter(self._all(Account, lambda a: a.account_id == account_id)), None)
 
     async def staff_of(self, cabinet_id: str, *, after: str, limit: int) -> list[Account]:
-        found = self._all(Account, lambda a: cabinet_id in a.staff and a.id > after)
+        found = self._all(Account, lambda a: a.place_at(cabinet_id) is not None and a.id > after)
         return sorted(found, key=lambda account: account.id)[:limit]
 
     async def close(self, account: Account) -> None:

@@ -55,8 +55,11 @@ INDEXES: dict[str, list[IndexModel]] = {
             [("handoffs.hash", 1)], name="handoff", partialFilterExpression={"handoffs.hash": {"$exists": True}}
         ),
         IndexModel("account_id", name="account_id"),
-        # The cabinets' ids are the names of fields.
-        IndexModel([("staff.$**", 1)], name="staff"),
+        IndexModel(
+            [("staff.cabinet_id", 1), ("_id", 1)],
+            name="staff",
+            partialFilterExpression={"staff.cabinet_id": {"$exists": True}},
+        ),
     ],
     "sessions": [
         IndexModel([("expires_at", 1)], name="expiry", expireAfterSeconds=0),
@@ -146,7 +149,7 @@ class MongoStore:
         return next(iter(await self._find(Account, {"account_id": account_id}, limit=1)), None)
 
     async def staff_of(self, cabinet_id: str, *, after: str, limit: int) -> list[Account]:
-        query = {f"staff.{cabinet_id}.since": {"$exists": True}, "_id": {"$gt": after}}
+        query = {"staff.cabinet_id": cabinet_id, "_id": {"$gt": after}}
         return await self._find(Account, query, order=("_id",), limit=limit)
 
     async def close(self, account: Account) -> None:

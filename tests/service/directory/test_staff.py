@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from tests.service.directory.driving import ADMIN, PASSWORD, Driver, Firm, names, new_email, person
+import re
+
+from tests.running import PASSWORD, Stack, new_address
+from tests.service.directory.driving import ADMIN, Driver, Firm, names, new_email, person
 
 DOSSIERS = "/v1/dossiers"
 
@@ -56,7 +59,7 @@ async def test_who_works_for_two_firms_says_for_which_and_a_dossier_says_it_itse
     email = new_email("anne")
     await driver.staff(firm, email)
     # The account has a password: the place alone is added.
-    token = await driver.staff(other, email, PASSWORD)
+    token = await driver.staff(other, email)
     ours, theirs = await firm.dossier(), await other.dossier(name="Garage Petit")
     undecided = await driver.call("GET", DOSSIERS, None, token)
     assert (undecided.status, undecided.json["errors"][0]["field"]) == (422, "X-Convive-Cabinet")
@@ -66,6 +69,33 @@ async def test_who_works_for_two_firms_says_for_which_and_a_dossier_says_it_itse
         assert (await driver.call("GET", f"{DOSSIERS}/{dossier['id']}", None, token)).status == 200
     third = await driver.firm("A third cabinet")
     assert (await driver.call("GET", DOSSIERS, None, token, X_Convive_Cabinet=third.id)).status == 404
+
+
+async def test_a_colleague_invited_without_a_password_chooses_one_by_a_link_in_a_mail(
+    stack: Stack,
+) -> None:
+    cabinet = await stack.new_cabinet()
+    email = new_address("anne")
+    stack.private.add(email)
+    path = f"/v1/cabinets/{cabinet.id}/staff"
+    body = {**names(email), "locale": "en"}
+    for key in ("one", "one"):
+        made = await stack.directory.call("POST", path, json=body, token=cabinet.key, headers={"Idempotency-Key": key})
+        assert made.ok(201)["active"] is False
+    mail = await stack.mail(email)
+    assert mail.subject.endswith("invites you to its space on Convive")
+    (link,) = re.findall(r"http\S+/new-password/\S+", mail.text)
+    stack.private.add(link)
+    chosen = await stack.directory.post_form(link, {"password": PASSWORD})
+    assert chosen.headers["Location"] == "/sign-in?reason=password-changed"
+    session = await stack.session(email=email)
+    assert [firm["id"] for firm in (await stack.me(session))["cabinets"]] == [cabinet.id]
+    # Another firm takes her on: she is told, and keeps her password.
+    other = await stack.new_cabinet()
+    again = await stack.directory.call("POST", f"/v1/cabinets/{other.id}/staff", json=body, token=other.key)
+    assert again.ok(201)["active"] is True
+    # Two, not three: the same call again wrote no second letter.
+    assert "/sign-in" in (await stack.mail(email, count=2)).text
 
 
 async def test_the_same_colleague_again_is_one_place_with_the_newer_name(driver: Driver, firm: Firm) -> None:
