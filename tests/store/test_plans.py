@@ -211,7 +211,7 @@ async def a_busy_invitation_database(place: Place) -> Calls:
             partial(store.learn_dossier, DossierState(id=DOSSIERS[0], cabinet_id=CABINETS[0], name="File"), 1)
         ],
         "MongoStore.names": [partial(store.names, an_invitee(cabinet_id=CABINETS[1]))],
-        "MongoStore.policies": [partial(store.policies, CABINETS[2])],
+        "MongoStore.policies": [partial(store.policies, str(uuid4()))],
         "MongoStore.find": [
             *(partial(store.find, which, limit=20, after=KEY) for which in EVERY_FILTER),
             *(

@@ -188,6 +188,10 @@ class Invitation:
             return at
         return policy.quiet.over(at, self.invitee.time_zone)
 
+    def sleeps(self, now: datetime) -> bool:
+        """Whether the current send has not been tried and waits for the end of quiet hours."""
+        return self.keeps_quiet and self.attempt == 0 and self.send_at is not None and self.send_at > now
+
     def has_attempts_left(self, policy: Policy) -> bool:
         """Whether the current send may be tried once more."""
         return self.attempt < policy.most_attempts

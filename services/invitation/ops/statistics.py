@@ -23,6 +23,7 @@ log = get_logger(__name__)
 
 _FRESH = 2.0
 _SENT_BY: Sequence[Channel] = ("email", "sms")
+_LOOKED_AT = 20
 _SHARE = 50
 """Counting may take a fiftieth of the time: what takes long to count is counted more seldom."""
 
@@ -101,10 +102,11 @@ class Stats:
         )
 
     async def oldest_pending(self) -> Invitation | None:
-        """Of those that are to be sent, the one that was created first."""
+        """Of those that are to be sent and do not only wait for the end of quiet hours, the one that was created first,
+        as far as a look at the oldest tells."""
         waiting = Filter(states=[State.PENDING], channels=["email", "sms"])
-        page = await self._store.find(waiting, limit=1, newest_first=False)
-        return page.items[0] if page.items else None
+        page, now = await self._store.find(waiting, limit=_LOOKED_AT, newest_first=False), self._now()
+        return next((invitation for invitation in page.items if not invitation.sleeps(now)), None)
 
     async def latest(self) -> Statistics:
         """The last count, and a new one begun where it is no longer fresh. Raises `DatabaseAway` where there is none
