@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 
 import pytest
 
+from convive_contracts.events import CabinetState, Policies
 from convive_kit.mongo import DatabaseAway
 from invitation.due import DueLoop
-from invitation.lifecycle.invitation import Invitation
+from invitation.lifecycle.invitation import Change, Invitation
+from invitation.lifecycle.quiet import QuietHours
 from invitation.lifecycle.schedule import Policy
 from invitation.lifecycle.states import State
 from invitation.store.memory import MemoryStore
-from tests.unit.delivery.making import AWAY, HANG, World
+from tests.unit.delivery.making import AWAY, HANG, NEVER, World
+from tests.unit.lifecycle.making import an_invitee
+
+
+class Counting(MemoryStore):
+    saves = 0
+
+    async def save(self, change: Change) -> None:
+        self.saves += 1
+        await super().save(change)
 
 
 async def test_what_is_not_due_yet_is_left_alone() -> None:
@@ -136,3 +147,43 @@ async def test_after_an_outage_claims_wait_for_an_attempts_deadline(monkeypatch:
     running.cancel()
 
     assert [pause for pause in slept if pause >= 1][:4] == [1.0, 1.0, 1.0, policy.attempt_deadline.total_seconds()]
+
+
+async def test_a_reminder_is_decided_claimed_and_sent_in_two_saves() -> None:
+    store = Counting()
+    world = World(store=store)
+    (id,) = await world.add()
+    await world.look()
+    world.clock.goes_on(2 * 86_400)
+    store.saves = 0
+
+    await world.look()
+
+    assert world.channel.sends == [(id, 1, 1), (id, 2, 1)]
+    assert store.saves == 2, "the reminder with its claim, and what came of it"
+
+
+async def test_an_sms_that_came_due_at_night_waits_for_the_morning() -> None:
+    world = World(policy=Policy(quiet=QuietHours(time(20), time(8))))
+    (id,) = await world.add(channel="sms")
+    world.clock.goes_on(11 * 3600)
+
+    await world.look()
+    morning = world.clock.time + timedelta(hours=10.5)
+    assert ((await world.load(id)).state, (await world.load(id)).due_at) == (State.PENDING, morning)
+
+    world.clock.goes_on(10.5 * 3600)
+    await world.look()
+    assert (await world.load(id)).reason == "channel_not_available", "there is no provider here, but now it was tried"
+
+
+async def test_the_policy_is_that_of_the_firm() -> None:
+    world = World(NEVER)
+    (id,) = await world.add()
+    cabinet = CabinetState(id=an_invitee().cabinet_id, name="Léger", policies=Policies(sms_after_bounce=True))
+    await world.store.learn_cabinet(cabinet, 1)
+
+    await world.look()
+
+    after = await world.load(id)
+    assert (after.channel, after.state, after.link_sequence) == ("sms", State.PENDING, 2)
