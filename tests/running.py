@@ -319,11 +319,11 @@ class Stack:
         self.folder = folder
         self.amqp_url, self.mongo_url = amqp_url, mongo_url
         ports: list[int] = []
-        for _ in range(4):
+        for _ in range(5):
             ports.append(free_port(ports))
         tokens = Credentials.new()
-        directory, invitation, inbox, smtp = ports
-        self.around = Surroundings(amqp_url, mongo_url, directory, invitation, inbox, smtp, tokens)
+        directory, invitation, inbox, smtp, bounce = ports
+        self.around = Surroundings(amqp_url, mongo_url, directory, invitation, inbox, smtp, tokens, bounce)
         self.admin_token, self.ops_token = tokens.admin_token, tokens.ops_token
         self.service_token, self.link_key = tokens.service_token, tokens.link_key
         name = uuid4().hex[:12]

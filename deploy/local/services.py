@@ -27,6 +27,8 @@ class Surroundings:
     inbox_port: int
     smtp_port: int
     credentials: Credentials
+    bounce_port: int = 0
+    """Where what cannot be delivered comes back to; 0: nowhere."""
 
     @property
     def directory_url(self) -> str:
@@ -46,6 +48,9 @@ class Surroundings:
         # Whoever tries an SMS at night must see it, however often it is the same number: none of them costs anything.
         usual = {"CONVIVE_QUIET_FROM": "00:00", "CONVIVE_QUIET_UNTIL": "00:00"}
         usual |= {"CONVIVE_SMS_LIMIT_NUMBER": "100000", "CONVIVE_SMS_LIMIT_FIRM": "1000000"}
+        if self.bounce_port:
+            usual["CONVIVE_BOUNCE_DOMAIN"] = "bounces.convive.example"
+            usual["CONVIVE_BOUNCE_LISTEN"] = f"smtp://{LOOPBACK}:{self.bounce_port}"
         usual |= given
         return usual | plain_environment(
             PYTHONUNBUFFERED="1",
@@ -109,6 +114,7 @@ def invitation(around: Surroundings, log: Path) -> Service:
 
 def inbox(around: Surroundings, log: Path) -> Service:
     ports = ["--http-port", str(around.inbox_port), "--smtp-port", str(around.smtp_port)]
+    ports += ["--bounce-port", str(around.bounce_port)]
     arguments = ["deploy.local.inbox", "--host", LOOPBACK, *ports]
     env = plain_environment(CONVIVE_SMS_SIGNING_KEY=around.credentials.sms_signing_key)
     return Service("The inbox", arguments, url=around.inbox_url, env=env, log=log)

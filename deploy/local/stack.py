@@ -20,7 +20,7 @@ from deploy.local.processes import Process
 from deploy.local.services import Service, Surroundings
 from deploy.local.trouble import CannotStart
 
-_PORTS = ("directory", "invitation", "inbox", "smtp")
+_PORTS = ("directory", "invitation", "inbox", "smtp", "bounce")
 
 
 class Stack:
@@ -61,6 +61,7 @@ class Stack:
             inbox_port=ports["inbox"],
             smtp_port=ports["smtp"],
             credentials=credentials,
+            bounce_port=ports["bounce"],
         )
         self._services = [
             services.invitation(around, log / "invitation.log"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import time, timedelta
 from functools import partial
 from typing import Any, Literal
@@ -54,6 +54,9 @@ from invitation.delivery.gateways.generic import GenericGateway
 from invitation.delivery.gateways.ovh import OVH, OvhGateway
 from invitation.delivery.gateways.twilio import TWILIO, TwilioGateway
 from invitation.delivery.mail import MailRenderer
+from invitation.delivery.receipts.callbacks import Callbacks, Keys
+from invitation.delivery.receipts.listener import BounceListener, return_address
+from invitation.delivery.receipts.recording import Receipts
 from invitation.delivery.slots import Delivery
 from invitation.delivery.sms import Bounds, Gateway, SmsChannel
 from invitation.directory import Directory
@@ -61,7 +64,7 @@ from invitation.due import DueLoop
 from invitation.intake.events import CONSUMED, Intake, Replayed
 from invitation.intake.rebuilding import Rebuilding
 from invitation.intake.waiting import WaitingRoom
-from invitation.lifecycle.links import Links, References
+from invitation.lifecycle.links import Links, References, Send
 from invitation.lifecycle.quiet import QuietHours
 from invitation.lifecycle.schedule import Policy
 from invitation.lifecycle.states import State
@@ -150,7 +153,9 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
     renderer = MailRenderer(settings.mail_from)
     if works:
         process.on_stop("mail server", pool.close)
-        channels["email"] = EmailChannel(pool, renderer, links, store, mail_from=settings.mail_from)
+        channels["email"] = EmailChannel(
+            pool, renderer, links, store, returned_to=_return_addresses(settings, references)
+        )
         if gateway := _gateway(settings):
             process.on_stop("SMS gateway", gateway.close)
             bounds = Bounds(settings.sms_countries, settings.sms_limit_number, settings.sms_limit_firm)
@@ -167,6 +172,7 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
     )
     due = DueLoop(store, delivery, policy=policy, now=clock.now)
     intake = Intake(store, delivery, policy=policy, now=clock.now, due_changed=due.wake)
+    receipts = Receipts(store, references, policy=policy, now=clock.now, due_changed=due.wake)
     parked = ParkedMessages(database[PARKED])
     replays = Replays(database)
     event_log = EventLog(settings.amqp_url.get_secret_value())
@@ -194,6 +200,10 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
             bus.consume(queue, intake.receive, park=parking.park, prefetch=_PREFETCH)
         bus.consume(topology.INVITATION_PARKED, parking.keep_dead_letter, park=parking.park, prefetch=_PREFETCH_PARKED)
         process.on_stop("delivery", delivery.drain)
+    listener: BounceListener | None = None
+    if works and settings.bounce_place:
+        listener = BounceListener(receipts, settings.bounce_place, domain=settings.bounce_domain)
+        process.on_stop("bounces", listener.close)
     process.on_stop("announcements", relay.drain)
     processes, started_at = Processes(database), clock.now()
 
@@ -261,6 +271,12 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
         resources = (
             pages,
             Previews(renderer, PageRenderer(), links, policy=policy, now=clock.now),
+            Callbacks(
+                receipts,
+                _receipt_keys(settings),
+                public_url=settings.invitation_url,
+                trusted_proxies=settings.trusted_proxies,
+            ),
             export,
             OpsApi(store, acting, now=clock.now),
             replay_api,
@@ -323,6 +339,8 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
     process.spawn("bus", bus.run())
     process.on_stop("bus", bus.drain)
     process.spawn("presence", presence.run())
+    if listener is not None:
+        await listener.open()
     if works:
         process.spawn("outbox", relay.run())
         process.spawn("due loop", due.run())
@@ -419,3 +437,22 @@ def _gateway(settings: InvitationSettings) -> Gateway | None:
 
 def _revealed(secret: SecretStr | None) -> str:
     return secret.get_secret_value() if secret else ""
+
+
+def _receipt_keys(settings: InvitationSettings) -> Keys:
+    """By which the provider of text messages proves that it is the one; receipts of others are not taken."""
+    match settings.sms_provider:
+        case "generic":
+            return Keys(generic=settings.sms_signing_key)
+        case "twilio":
+            return Keys(twilio=settings.sms_token)
+        case "ovh":
+            return Keys(ovh=settings.sms_signing_key)
+        case "none":
+            return Keys()
+
+
+def _return_addresses(settings: InvitationSettings, references: References) -> Callable[[Send], str]:
+    if not settings.bounce_domain:
+        return lambda _: settings.mail_from
+    return lambda send: return_address(references, send, settings.bounce_domain)

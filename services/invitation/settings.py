@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Annotated, Literal, Self
 
@@ -22,6 +23,14 @@ def _days(value: object) -> object:
     return () if value == "none" else value
 
 
+def _a_place(text: str) -> str:
+    found = _PLACE.fullmatch(text)
+    if text and (found is None or int(found[3]) > 65535):
+        raise ValueError("give lmtp:// or smtp://, a host and a port, such as lmtp://0.0.0.0:2424")
+    return text
+
+
+_PLACE = re.compile(r"(lmtp|smtp)://(\[[0-9A-Fa-f:]+\]|[^:/\[\]\s]+):(\d{1,5})")
 Url = Annotated[str, AfterValidator(_without_slash)]
 LinkKey = Annotated[SecretStr, Field(min_length=16)]
 
@@ -52,7 +61,10 @@ class SmsSettings(BaseServiceSettings):
         default=None, description="`generic`: the bearer token. `twilio`: the account's auth token."
     )
     sms_signing_key: SecretStr | None = Field(
-        default=None, min_length=16, description="`generic`: requests are signed with it besides, where given."
+        default=None,
+        min_length=16,
+        description="`generic`: requests are signed with it besides, and receipts must be. `ovh`: the `secret`"
+        " in the address of its callback. Without it no receipts are taken.",
     )
     sms_twilio_messaging_service: str | None = Field(
         default=None,
@@ -107,6 +119,18 @@ class InvitationSettings(SmsSettings):
         description="Keys of the links, separated by commas: the first signs, the others still verify."
         " Keep a retired key for a link's life plus 90 days.",
     )
+    bounce_domain: str = Field(
+        default="",
+        max_length=190,
+        pattern=r"^([A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*)?$",
+        description="The domain of return addresses: what cannot be delivered comes back to bounce-…@ it, which tells"
+        " what mail it was. Empty: it goes to CONVIVE_MAIL_FROM, and nobody here hears of it.",
+    )
+    bounce_listen: Annotated[str, AfterValidator(_a_place)] = Field(
+        default="",
+        description="Where workers take what comes back, e.g. lmtp://0.0.0.0:2424 or smtp://0.0.0.0:25; empty: nowhere."
+        " It needs CONVIVE_BOUNCE_DOMAIN.",
+    )
     delivery_slots: int = Field(
         default=96,
         ge=1,
@@ -135,3 +159,15 @@ class InvitationSettings(SmsSettings):
         description="How long a process has a message to itself. One attempt may take a third of it, and what a crash"
         " left is taken over when it ends.",
     )
+
+    @model_validator(mode="after")
+    def _a_domain_to_listen_for(self) -> Self:
+        if self.bounce_listen and not self.bounce_domain:
+            raise ValueError("CONVIVE_BOUNCE_DOMAIN must be set where CONVIVE_BOUNCE_LISTEN is")
+        return self
+
+    @property
+    def bounce_place(self) -> tuple[str, str, int] | None:
+        """`bounce_listen` as protocol, host and port."""
+        found = _PLACE.fullmatch(self.bounce_listen)
+        return (found[1], found[2].strip("[]"), int(found[3])) if found else None

@@ -256,9 +256,11 @@ BOUNCE_REASONS = {
     "handset_off": "The phone was switched off or out of reach.",
     "expired": "The text message could not be delivered in time.",
     "not_delivered": "The text message could not be delivered.",
+    "no_phone": "No phone number is known.",
+    "attempts_used_up": "The message was not taken, however often it was tried.",
 }
-"""What `reason` says where a provider refuses a message for good or returns it, with its meaning. It may grow; other
-things can be a reason too."""
+"""What `reason` says where a message did not arrive: refused for good, or returned. With its meaning. It may grow, and
+other things can be a reason too."""
 
 DATA_BY_TYPE: dict[str, type[BaseModel]] = {
     "convive.user.created.v1": UserCreated,

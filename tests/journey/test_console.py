@@ -39,7 +39,7 @@ async def find(page: Page, stack: Stack, member: Member) -> None:
     """By what all who failed like this have in common; then the person, by the address that was typed wrong."""
     await page.get_by_role("link", name="Failed", exact=True).click()
     await page.locator(".why").first.click()
-    assert "error=550" in page.url
+    assert "error=unknown_address" in page.url
     await page.get_by_label("Name or e-mail begins with").fill(member.email)
     await page.get_by_role("button", name="Filter", exact=True).click()
     await expect(page.locator("[data-row]")).to_have_count(1)

@@ -78,7 +78,9 @@ class WatchedChannel:
 
     def __init__(self, world: World, store: Store) -> None:
         self._world = world
-        self._channel = EmailChannel(cast("SmtpPool", MailServer(world)), RENDERER, LINKS, store, mail_from=MAIL_FROM)
+        self._channel = EmailChannel(
+            cast("SmtpPool", MailServer(world)), RENDERER, LINKS, store, returned_to=lambda _: MAIL_FROM
+        )
         self._sending = 0
 
     async def send(self, invitation: Invitation, now: datetime) -> Accepted:

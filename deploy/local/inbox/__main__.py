@@ -16,13 +16,13 @@ from deploy.local.inbox.receipts import Receipts
 from deploy.local.inbox.web import application
 
 
-async def run(host: str, http_port: int, smtp_port: int, key: str) -> None:
+async def run(host: str, http_port: int, smtp_port: int, bounce_port: int, key: str) -> None:
     """Serve until SIGTERM or Ctrl-C."""
     mailbox, temper = Mailbox(), Temper()
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    mail = await serve(mailbox, temper, host=host, port=smtp_port)
+    mail = await serve(mailbox, temper, host=host, port=smtp_port, bounce_port=bounce_port)
     runner = web.AppRunner(application(mailbox, temper, Receipts(key)), access_log=None, shutdown_timeout=0.5)
     await runner.setup()
     await web.TCPSite(runner, host, http_port).start()
@@ -37,8 +37,10 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--http-port", type=int, default=8025)
     parser.add_argument("--smtp-port", type=int, default=1025)
+    parser.add_argument("--bounce-port", type=int, default=0, help="where bounces are sent to over SMTP; 0: nowhere")
     options = parser.parse_args()
-    asyncio.run(run(options.host, options.http_port, options.smtp_port, os.environ.get("CONVIVE_SMS_SIGNING_KEY", "")))
+    key = os.environ.get("CONVIVE_SMS_SIGNING_KEY", "")
+    asyncio.run(run(options.host, options.http_port, options.smtp_port, options.bounce_port, key))
 
 
 if __name__ == "__main__":

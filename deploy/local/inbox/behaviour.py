@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Mode = Literal["accept", "refuse_temporarily", "refuse_permanently", "hang", "close_mid_data"]
+Mode = Literal["accept", "refuse_temporarily", "refuse_permanently", "hang", "close_mid_data", "bounce"]
 
 
 class Behaviour(BaseModel):

@@ -93,6 +93,8 @@ REASONS = {
     "handset_off": msgid("The phone was switched off or out of reach."),
     "expired": msgid("The text message could not be delivered in time."),
     "not_delivered": msgid("The text message could not be delivered."),
+    "no_phone": msgid("No phone number is known."),
+    "attempts_used_up": msgid("The message was not taken, however often it was tried."),
 }
 """Why a message did not arrive, by its slug (`BOUNCE_REASONS`); any other reason is shown as it is."""
 

@@ -17,7 +17,12 @@ class Accepted:
 
 
 class NotTaken(Exception):
-    """The provider did not take the message. `str()` is the reason, without the address."""
+    """The provider did not take the message. `str()` is the reason, `said` what the provider said where that is more;
+    neither holds the address."""
+
+    def __init__(self, reason: str, *, said: str | None = None) -> None:
+        super().__init__(reason)
+        self.said = said
 
 
 class RefusedForNow(NotTaken):

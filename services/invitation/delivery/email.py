@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
@@ -18,8 +19,9 @@ from invitation.delivery.channels import Accepted, ProviderAway, RefusedForGood,
 from invitation.delivery.dialogue import Dialogue, Disconnected, Refused, Reply
 from invitation.delivery.headers import UnusableAddress
 from invitation.delivery.mail import Letter, MailRenderer
+from invitation.delivery.receipts.reasons import shown, why
 from invitation.lifecycle.invitation import Invitation, Invitee
-from invitation.lifecycle.links import Link, Links
+from invitation.lifecycle.links import Link, Links, Send
 from invitation.store.protocol import Names, Store
 
 log = structlog.stdlib.get_logger(__name__)
@@ -27,7 +29,6 @@ log = structlog.stdlib.get_logger(__name__)
 _IDLE_FOR = 30.0
 """Seconds after which an unused connection is closed; servers drop them after a few minutes (RFC 5321 4.5.3.2.7)."""
 _MAILS_PER_CONNECTION = 1000
-_REPLY_SHOWN = 200
 
 
 @dataclass(slots=True)
@@ -84,15 +85,16 @@ class SmtpPool:
         try:
             reply = await connection.dialogue.hand_in(sender, recipient, message, options=options)
         except Refused as refused:
-            code, shown = refused.reply.code, _shown(refused.reply, recipient)
+            code, said = refused.reply.code, _said(refused.reply, recipient)
             if code == 421:  # it closes the channel (RFC 5321 3.8)
                 connection.dialogue.close()
-                raise ProviderAway(shown) from refused
+                raise ProviderAway(said) from refused
             self._keep(connection)
             if refused.command == "MAIL":
-                raise ProviderAway(f"the mail server refuses us: {shown}") from refused
-            kind = RefusedForGood if 500 <= code < 600 else RefusedForNow
-            raise kind(shown) from refused
+                raise ProviderAway(f"the mail server refuses us: {said}") from refused
+            if 500 <= code < 600:
+                raise RefusedForGood(why(said), said=said) from refused
+            raise RefusedForNow(said) from refused
         except Disconnected:
             raise
         except BaseException:
@@ -141,19 +143,23 @@ class SmtpPool:
 class EmailChannel:
     """Sends an invitation's link by e-mail."""
 
-    def __init__(self, pool: SmtpPool, renderer: MailRenderer, links: Links, store: Store, *, mail_from: str) -> None:
+    def __init__(
+        self, pool: SmtpPool, renderer: MailRenderer, links: Links, store: Store, *, returned_to: Callable[[Send], str]
+    ) -> None:
+        """`returned_to`: the envelope sender of a send, where it comes back to when it cannot be delivered."""
         self._pool = pool
         self._renderer = renderer
         self._links = links
         self._store = store
-        self._mail_from = mail_from
+        self._returned_to = returned_to
 
     async def send(self, invitation: Invitation, now: datetime) -> Accepted:
         """See `Channel.send`."""
         message, recipient = await self._compose(invitation, now)
+        sender = self._returned_to(Send(invitation.id, invitation.send_sequence))
         with tracing.step("smtp", "client"):
-            reply = await self._pool.send(self._mail_from, recipient, message)
-        return Accepted({"reply": _without(reply, recipient)[:_REPLY_SHOWN]})
+            reply = await self._pool.send(sender, recipient, message)
+        return Accepted({"reply": shown(reply, recipient)})
 
     async def close(self) -> None:
         """See `Channel.close`."""
@@ -197,10 +203,5 @@ def letter_to(invitee: Invitee, names: Names, invitation: Invitation, link: str)
     )
 
 
-def _shown(reply: Reply, recipient: str) -> str:
-    return f"{reply.code} {_without(reply.text, recipient)}"[:_REPLY_SHOWN]
-
-
-def _without(reply: str, recipient: str) -> str:
-    """Servers like to repeat the address; a reason is shown to more people than it is."""
-    return " ".join(reply.replace(recipient, "…").split())
+def _said(reply: Reply, recipient: str) -> str:
+    return shown(f"{reply.code} {reply.text}", recipient)

@@ -259,7 +259,7 @@ class Delivery:
             for_good = isinstance(refused, RefusedForGood)
             outcome = "refused_for_good" if for_good else "refused_for_now"
             self._breaker_done(invitation.channel, answered=True)
-            return self._refusal(send, str(refused), policy, for_good=for_good)
+            return self._refusal(send, str(refused), policy, for_good=for_good, said=refused.said)
         except Exception:
             # A bug of ours. It counts as an attempt, so that it ends as failed, in sight of the firm, and not never.
             outcome = "internal_error"
@@ -273,8 +273,10 @@ class Delivery:
         cause = Cause(self._now(), _PROVIDER, detail={"send": send[0], **accepted.detail})
         return lambda current: current.accepted(send[0], cause, policy)
 
-    def _refusal(self, send: tuple[int, int], reason: str, policy: Policy, *, for_good: bool) -> Decide:
-        cause = Cause(self._now(), _PROVIDER)
+    def _refusal(
+        self, send: tuple[int, int], reason: str, policy: Policy, *, for_good: bool, said: str | None = None
+    ) -> Decide:
+        cause = Cause(self._now(), _PROVIDER, detail={"reply": said} if said else None)
         return lambda current: current.refused(send, reason, cause, policy, for_good=for_good)
 
     def _release(self, send: tuple[int, int], lease: Lease, channel: str) -> Decide:

@@ -68,7 +68,8 @@ async def test_refused_for_good_is_failed_with_the_reason_and_told(tempered: Sta
         failed = await heard.until("invitation.failed", member.id)
     detail = await stack.detail(member)
     assert (detail["state"], detail["attempt"], detail["due_at"]) == ("failed", 1, None)
-    assert detail["reason"].startswith("5")
+    assert detail["reason"] == "unknown_address"
+    assert detail["history"][-1]["detail"]["reply"] == "550 5.1.1 No such mailbox"
     assert failed["data"]["reason"] == detail["reason"]
     assert address not in str(failed)
 
