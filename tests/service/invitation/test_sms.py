@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from tests.running import Stack, code_of, new_phone
+from tests.running import PASSWORD, Member, Stack, code_of, new_phone, until
 
 
 @pytest.fixture
@@ -46,3 +46,62 @@ async def test_a_foreign_publisher_invites_by_text_message_in_english(stack: Sta
     phone = new_phone()
     await stack.invite(phone=phone, invite_by="sms", locale="en")
     assert "invites you to the file" in (await stack.text(phone)).text
+
+
+async def test_a_landline_from_a_foreign_publisher_is_failed_in_sight_of_the_firm(stack: Stack) -> None:
+    async with stack.listening("invitation.failed") as heard:
+        member, _ = await stack.invite(phone="+33142685300", invite_by="sms")
+        failed = await heard.until("invitation.failed", member.id)
+    assert failed["data"]["reason"] == "not_a_mobile"
+    refused = await stack.operate(member, "resend", channel="sms")
+    assert [error["field"] for error in refused.json()["errors"]] == ["channel"]
+    (await stack.operate(member, "resend", channel="email")).ok(202)
+    await stack.mail(member.email)
+
+
+async def test_a_gateway_that_refuses_or_hangs_is_tried_again_and_holds_up_nobody(tempered: Stack) -> None:
+    stack = tempered
+    for mode, reason in (("refuse_temporarily", "the gateway answers 500"), ("hang", "timeout")):
+        phone = new_phone()
+        await stack.misbehave(mode, channel="sms", match=phone)
+        member, _ = await stack.invite(phone=phone, invite_by="sms")
+        other = new_phone()
+        await stack.invite(phone=other, invite_by="sms")
+        await stack.text(other)
+
+        async def deferred(member: Member = member, reason: str = reason) -> bool:
+            detail = await stack.detail(member)
+            return detail is not None and detail["reason"] == reason
+
+        await until(deferred, within=20)
+        await stack.misbehave("accept", channel="sms")
+        detail = await stack.until_state(member, "sent", within=20)
+        assert (detail["reason"], detail["send_sequence"], len(await stack.texts(phone))) == (None, 1, 1)
+
+
+async def test_a_number_that_does_not_exist_is_failed_and_a_corrected_one_is_written_to(tempered: Stack) -> None:
+    stack = tempered
+    phone, better = new_phone(), new_phone()
+    await stack.misbehave("refuse_permanently", channel="sms", match=phone)
+    member = await stack.new_member(phone=phone, invite_by="sms")
+    detail = await stack.until_state(member, "failed")
+    assert (detail["reason"], detail["attempt"], detail["due_at"]) == ("unknown_number", 1, None)
+    (await stack.operate(member, "correct", phone=better)).ok(202)
+    text = await stack.text(better)
+    assert (await stack.invitation.call("GET", text.link)).ok()["account"] == "new"
+
+
+async def test_a_link_by_sms_never_sets_the_password_of_an_account_that_exists(stack: Stack) -> None:
+    """The phone number is whatever the inviting firm wrote down: it may be the firm's own."""
+    victim = await stack.new_member()
+    await stack.come_in(victim)
+    await stack.until_state(victim, "active")
+    phone = new_phone()
+    await stack.new_member(email=victim.email, phone=phone, invite_by="sms")
+    link = (await stack.text(phone)).link
+    assert (await stack.invitation.call("GET", link)).ok()["account"] == "existing"
+    refused = await stack.redeem(link, "un tout autre mot de passe")
+    assert refused.status == 409
+    assert (await stack.sign_in(victim.email, PASSWORD)).status == 201
+    assert (await stack.sign_in(victim.email, "un tout autre mot de passe")).status == 401
+    (await stack.redeem(link, PASSWORD, step="accept")).ok()

@@ -72,7 +72,7 @@ function mark() {
   }
 }
 
-function drawBubble(message) {
+function bubble(message, current) {
   const parts = [];
   let rest = message.text;
   for (const address of message.links) {
@@ -80,7 +80,20 @@ function drawBubble(message) {
     parts.push(before, link(address));
     rest = after.join(address);
   }
-  at("bubble").replaceChildren(...parts, rest);
+  const item = element("li", current ? "current" : "");
+  const said = element("p", "bubble");
+  said.append(...parts, rest);
+  const counted = message.segments === 1 ? "1 SMS" : `${message.segments} SMS`;
+  item.append(said, element("p", "when", `${time(message)} · ${counted}`));
+  return item;
+}
+
+// As a phone shows it: everything that came from one sender, the newest at the end.
+function drawPhone(message) {
+  const conversation = messages.filter((one) =>
+    one.channel === "sms" && one.to === message.to && one.from === message.from);
+  at("sender").textContent = message.from;
+  at("bubbles").replaceChildren(...conversation.reverse().map((one) => bubble(one, one.id === message.id)));
 }
 
 async function drawView(message) {
@@ -94,7 +107,7 @@ async function drawView(message) {
     button.setAttribute("aria-pressed", String(button.dataset.view === view));
   }
   if (!mail) {
-    drawBubble(message);
+    drawPhone(message);
   } else if (view === "html") {
     // Replaced, not navigated: the back button leaves the message, not a frame.
     const address = `/messages/${message.id}/html`;
