@@ -41,6 +41,7 @@ from invitation.store.personal_data import Erasure, Erasures, People
 from invitation.store.processes import Processes, ProcessSeen
 from invitation.store.protocol import Filter
 from invitation.store.replays import Replay, Replays
+from invitation.store.sends import sent_as
 from invitation.store.sign_outs import SignOuts
 from invitation.store.tokens import OpsTokens
 from tests.store.explaining import Heard, Plan, explain
@@ -285,6 +286,7 @@ async def a_busy_invitation_database(place: Place) -> Calls:
         "count": [partial(statistics.count, database, NOW)],
         "create_indexes": [partial(invitation_mongo.create_indexes, database)],
         "overdue": [partial(overdue, database, NOW)],
+        "sent_as": [partial(sent_as, database[INVITATIONS], "26929925")],
         "missing_indexes": [partial(invitation_mongo.missing_indexes, database)],
         "write_of_a_majority": [partial(invitation_mongo.write_of_a_majority, database, NOW)],
     }  # fmt: skip

@@ -38,6 +38,7 @@ from invitation.store.personal_data import ERASURES, PERSONAL_INDEXES
 from invitation.store.processes import PROCESS_INDEXES, PROCESSES
 from invitation.store.protocol import Filter, Names, Page, Row, policies_in
 from invitation.store.replays import REPLAYS
+from invitation.store.sends import SEND_INDEXES
 from invitation.store.sign_outs import SIGN_OUT_INDEXES, SIGN_OUTS
 from invitation.store.tokens import TOKEN_INDEXES, TOKENS
 from invitation.store.walk import LIST_INDEXES, Key, Walk
@@ -59,6 +60,7 @@ INDEXES = (
     IndexModel("disarmed", name="disarmed", partialFilterExpression={"disarmed": True}),
     *LIST_INDEXES,
     *PERSONAL_INDEXES,
+    *SEND_INDEXES,
 )
 LOOKED_AT = 1000
 """Invitations looked at in one go for those that fit the rest of a filter."""

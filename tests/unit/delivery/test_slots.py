@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 
 from convive_kit.group_commit import VersionConflict
 from convive_kit.mongo import DatabaseAway
+from invitation.delivery.channels import NotYet
 from invitation.lifecycle.invitation import Change
 from invitation.lifecycle.schedule import Policy
 from invitation.lifecycle.states import State
 from invitation.store.memory import MemoryStore
 from tests.unit.delivery.making import ACCEPT, AWAY, BUG, HANG, LATER, NEVER, OWNER, POLICY, World
-from tests.unit.lifecycle.making import a_cause
+from tests.unit.lifecycle.making import a_cause, later
 
 
 class TroubledStore(MemoryStore):
@@ -555,3 +556,12 @@ def test_after_any_script_of_outcomes_every_place_is_free_and_nothing_is_stuck(
         assert world.channel.most_at_once <= slots
 
     asyncio.run(scenario())
+
+
+async def test_what_may_not_go_out_yet_waits_without_costing_an_attempt() -> None:
+    world = World(NotYet("the firm has sent all it may within a day", until=later(hours=6)))
+    (id,) = await world.add()
+    await world.look()
+    invitation = await world.load(id)
+    assert (invitation.state, invitation.attempt, invitation.send_at) == (State.PENDING, 0, later(hours=6))
+    assert not world.delivery.provider_away("email")
