@@ -99,6 +99,7 @@ from invitation.store.mongo import INVITATIONS, PARKED, MongoStore, create_index
 from invitation.store.personal_data import Erasures, People
 from invitation.store.processes import Processes, ProcessSeen
 from invitation.store.replays import Replays
+from invitation.store.sends import sent_as
 from invitation.store.sign_outs import SignOuts
 from invitation.store.statistics import count
 from invitation.store.tokens import OpsTokens
@@ -227,6 +228,10 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
     metrics.watch_delivery(delivery, channels)
     _fill(metrics, database, stats, parked, {"replay": replays, "bulk": bulks}, clock)
 
+    async def reference_of(provider_id: str) -> str | None:
+        sent = await sent_as(database[INVITATIONS], provider_id)
+        return references.of(sent) if sent else None
+
     routes: list[Route] = []
     guards: Sequence[Guard] = ()
     pages: LinkPages | None = None
@@ -276,6 +281,7 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
                 _receipt_keys(settings),
                 public_url=settings.invitation_url,
                 trusted_proxies=settings.trusted_proxies,
+                reference_at_ovh=reference_of,
             ),
             export,
             OpsApi(store, acting, now=clock.now),

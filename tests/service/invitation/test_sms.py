@@ -6,7 +6,8 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from tests.running import PASSWORD, Member, Stack, code_of, new_phone, until
+from tests.running import PASSWORD, Member, OwnStack, Stack, code_of, new_phone, until
+from tests.unit.sms.playing import playing
 
 
 @pytest.fixture
@@ -105,3 +106,21 @@ async def test_a_link_by_sms_never_sets_the_password_of_an_account_that_exists(s
     assert (await stack.sign_in(victim.email, PASSWORD)).status == 201
     assert (await stack.sign_in(victim.email, "un tout autre mot de passe")).status == 401
     (await stack.redeem(link, PASSWORD, step="accept")).ok()
+
+
+async def test_over_ovhcloud_a_message_goes_out_and_its_receipt_finds_back_by_their_id(own_stack: OwnStack) -> None:
+    job = {"totalCreditsRemoved": 2, "invalidReceivers": [], "ids": [26929925], "validReceivers": ["+33612345678"]}
+    async with playing((200, 1798761660), (200, job)) as ovh:
+        names = ("OVH_APPLICATION_KEY", "OVH_APPLICATION_SECRET", "OVH_CONSUMER_KEY", "SIGNING_KEY")
+        settings = {f"CONVIVE_SMS_{name}": f"the-{name.lower()}-of-a-test" for name in names} | {
+            "CONVIVE_SMS_PROVIDER": "ovh",
+            "CONVIVE_SMS_URL": ovh.url,
+            "CONVIVE_SMS_ACCOUNT": "sms-ab12345-1",
+        }
+        stack = await own_stack(invitation_settings=settings)
+        member, _ = await stack.invite(phone=new_phone(), invite_by="sms")
+        await stack.until_state(member, "sent")
+        callback = f"/v1/receipts/ovh?secret={settings['CONVIVE_SMS_SIGNING_KEY']}&ptt=23&date=20261231&description=x"
+        assert (await stack.invitation.call("GET", f"{callback}&id=404")).status == 403
+        assert (await stack.invitation.call("GET", f"{callback}&id=26929925")).status in (200, 204)
+        assert (await stack.until_state(member, "failed"))["reason"] == "unknown_number"
