@@ -15,6 +15,7 @@ from invitation.delivery.receipts.providers import (
     of_ovh,
     of_twilio,
 )
+from invitation.lifecycle.records import Outcome
 
 # Token, address, fields and signature of https://www.twilio.com/docs/usage/security#validating-requests
 TOKEN = "12345"
@@ -63,7 +64,7 @@ def test_nothing_of_what_twilio_signed_can_be_changed() -> None:
         ("failed", "", "bounced", "not_delivered"),
     ],
 )
-def test_a_status_callback_of_twilio(status: str, code: str, outcome: str | None, reason: str | None) -> None:
+def test_a_status_callback_of_twilio(status: str, code: str, outcome: Outcome | None, reason: str | None) -> None:
     # The fields of https://www.twilio.com/docs/messaging/guides/track-outbound-message-status
     form = {
         "SmsSid": "SM2xxxxxx",
@@ -94,7 +95,7 @@ def test_a_status_callback_of_twilio(status: str, code: str, outcome: str | None
         ("12345", None, None),
     ],
 )
-def test_a_callback_of_ovhcloud(ptt: str, outcome: str | None, reason: str | None) -> None:
+def test_a_callback_of_ovhcloud(ptt: str, outcome: Outcome | None, reason: str | None) -> None:
     assert of_ovh("1234567", ptt) == Said("1234567", outcome, reason, ptt)
 
 
