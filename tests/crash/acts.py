@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from convive_contracts import topology
 from convive_contracts.events import DIRECTORY_SOURCE
-from tests.crash.guests import Guest, Step, document
+from tests.crash.guests import Guest, Step, document, publish
 from tests.crash.lanes import Lane, persist
 from tests.running import (
     FOREIGN_SOURCE,
@@ -32,6 +32,15 @@ async def move(lane: Lane, guest: Guest) -> None:
     guest.member = Member(guest.member.id, address, FOREIGN_SOURCE)
     guest.data = user_data(guest.member.id, address)
     await lane.bus.send(cloud_event("user.updated", guest.member.id, guest.data), "user.updated")
+
+
+async def announce_late(lane: Lane, guest: Guest) -> None:
+    """Announced after what was set aside has been tried once more in vain."""
+    waiting = {"status": "waiting"}
+    parked = lane.invitations["parked"]
+    tries = (await parked.find_one(waiting))["count"]
+    await until(lambda: parked.find_one({**waiting, "count": {"$gt": tries}}), what="it is tried in vain")
+    await publish("user.created")(lane, guest)
 
 
 async def send_rubbish(lane: Lane, guest: Guest) -> None:
@@ -202,12 +211,29 @@ async def replay_log(lane: Lane, guest: Guest) -> None:
     await start_replay(lane, guest, "log", {"member_id": [guest.member.id]})
 
 
-async def resend_all(lane: Lane, guest: Guest) -> None:
+async def resend_all(lane: Lane, guest: Guest, **pace: float) -> None:
     """Operators send a new link to everybody of a cabinet; begun again when nothing was heard."""
-    body = {"action": "resend", "filter": {"cabinet_id": [guest.data["cabinet"]["id"]]}, "reason": "a test"}
+    body = {"action": "resend", "filter": {"cabinet_id": [guest.data["cabinet"]["id"]]}, "reason": "a test", **pace}
     call = lane.invitation.call
     begun = await persist(lambda: call("POST", "/v1/bulk", json=body, token=lane.ops_token))
     guest.extra["bulk"] = begun.ok(202)["id"]
+
+
+async def pause_and_resume(lane: Lane, guest: Guest) -> None:
+    """The same at a pace that leaves time to pause it; what stands while it rests is noted."""
+    await resend_all(lane, guest, rate=1.9)
+    path, call = f"/v1/bulk/{guest.extra['bulk']}", lane.invitation.call
+    guest.extra["paused"] = (await persist(lambda: call("POST", f"{path}/pause", token=lane.ops_token))).ok(202)
+    await lane.rest()
+    guest.extra["rested"] = await lane.invitations["bulk"].find_one({"_id": guest.extra["bulk"]})
+    (await persist(lambda: call("POST", f"{path}/resume", token=lane.ops_token))).ok(202)
+
+
+async def erase(lane: Lane, guest: Guest) -> None:
+    """Operators erase a person; asked for again when nothing was heard."""
+    body = {"email": guest.member.email, "reason": f"a letter about {guest.member.id}"}
+    call = lane.invitation.call
+    (await persist(lambda: call("POST", "/v1/erasures", json=body, token=lane.ops_token))).ok(202)
 
 
 async def rebuild(lane: Lane, guest: Guest) -> None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+from convive_contracts.events import INVITATION_SOURCE
 from tests.crash.lanes import Lane, Victim
 from tests.running import (
     FOREIGN_SOURCE,
@@ -105,6 +106,21 @@ async def invited_beside_another(lane: Lane) -> Guest:
     return guest
 
 
+async def invited_beside_others(lane: Lane) -> Guest:
+    """Somebody invited to the dossier of two others whose invitations were revoked."""
+    guest = await invited_beside_another(lane)
+    other = Member(str(uuid4()), new_address(), FOREIGN_SOURCE)
+    place = {name: guest.data[name] for name in ("cabinet", "dossier")}
+    event = cloud_event("user.created", other.id, user_data(other.id, other.email, invite_by="none", **place))
+    await lane.bus.send(event, "user.created")
+
+    async def revoked() -> bool:
+        return (await lane.operate(other, "revoke")).status == 202
+
+    await until(revoked)
+    return guest
+
+
 async def own_member(lane: Lane) -> Guest:
     """A member of the directory's, with the mail in the inbox."""
     cabinet = await lane.new_cabinet()
@@ -122,6 +138,21 @@ async def with_account(lane: Lane) -> Guest:
     second = await lane.add_member(cabinet, dossier, member.email)
     mail = await lane.mail(member.email, count=2)
     return Guest(second, {}, cabinet, dossier, mail.link, session=session)
+
+
+async def known_everywhere(lane: Lane) -> Guest:
+    """Somebody with an account and two invitations, of whom messages speak that either service has parked."""
+    guest = await with_account(lane)
+    said = {"member_id": guest.member.id, "email": guest.member.email}
+    for service, source, short in (
+        (lane.invitations, FOREIGN_SOURCE, "user.created"),
+        (lane.directories, INVITATION_SOURCE, "invitation.sent"),
+    ):
+        event = cloud_event(short, guest.member.id, said, source=source)
+        await lane.bus.send(event, short)
+        speaks_of_it: dict[str, Any] = {"body": json.dumps(event).encode()}
+        await until(lambda parked=service["parked"], which=speaks_of_it: parked.find_one(which), what="it is parked")
+    return guest
 
 
 async def with_password(lane: Lane) -> Guest:

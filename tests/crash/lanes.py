@@ -253,7 +253,7 @@ class Lane(Stack):
         await asyncio.sleep(0.3)  # until the broker has noticed
         for queue in (*_QUEUES, HEARD):
             await (await self.bus.channel.get_queue(queue, ensure=False)).purge()
-        for kind in ("invitations", "replays", "bulk"):
+        for kind in ("invitations", "replays", "bulk", "erasures"):
             await self.invitations[kind].delete_many({})
         for kind in ("dossiers", "members", "accounts"):
             await self.directories[kind].delete_many({})
@@ -282,7 +282,7 @@ class Lane(Stack):
                 return f"an outbox of {kind} is not empty"
         if await self.directories["dossiers"].find_one({"unfinished_since": {"$exists": True, "$ne": None}}):
             return "a dossier is unfinished"
-        for kind in ("replays", "bulk"):
+        for kind in ("replays", "bulk", "erasures"):
             if await self.invitations[kind].find_one({"status": "running"}):
                 return f"one of {kind} is running"
         return ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from email import message_from_string
 from typing import Any
@@ -40,6 +40,7 @@ async def sound(lane: Lane, guest: Guest, *states: str) -> dict[str, Any]:
         wanted = [
             "extended" if step["trigger"] == "extended" else step["to"] for step in steps if step["to"] in _OUTSIDE
         ]
+        wanted += ["erased"] if found.get("erased") else []
         assert [event["type"].split(".")[2] for event in in_order] == wanted
     return found
 
@@ -217,17 +218,60 @@ async def runs_of(lane: Lane, guest: Guest) -> list[dict[str, Any]]:
     return [run async for run in found]
 
 
-async def all_resent(lane: Lane, guest: Guest) -> None:
+async def all_resent(lane: Lane, guest: Guest, *, others: int = 1) -> None:
     """Each operation that was begun came to its end and did its work on each invitation once."""
     runs = await runs_of(lane, guest)
     for run in runs:
         counts = tuple(run[name] for name in ("status", "matched", "done", "skipped", "failed"))
-        assert counts == ("done", 2, 1, {"revoked": 1}, 0)
+        assert counts == ("done", 1 + others, 1, {"revoked": others}, 0)
         of_the_run = {"_id": {"$regex": f"^{run['_id']}/"}}
         assert await lane.invitations["bulk_items"].find_one(of_the_run) is None
     assert (await document(lane, guest))["link_sequence"] == 1 + len(runs)
     guest.extra["presses"] = len(runs)
     await resent_as_often_as_pressed(lane, guest)
+
+
+async def rested_and_resent(lane: Lane, guest: Guest) -> None:
+    """Once paused, no more was done than what was in hand; and then all of it, once. The audit tells of both steps."""
+    paused, rested = guest.extra["paused"], guest.extra["rested"]
+    assert rested["status"] == paused["status"]
+    if paused["status"] != "done":  # a crash may have taken longer than all there was to do
+        assert paused["status"] == "paused"
+        assert handled(paused) <= handled(rested) <= handled(paused) + 1
+    for step in ("pause", "resume"):
+        target = {"target": f"bulk:{guest.extra['bulk']}", "action": f"bulk.{step}", "outcome": "done"}
+        assert await lane.invitations["audit"].find_one(target), f"nobody knows of the {step}"
+    await all_resent(lane, guest, others=2)
+
+
+def handled(run: Mapping[str, Any]) -> int:
+    """How many of its set a run is done with."""
+    return run["done"] + sum(run["skipped"].values())
+
+
+async def erased(lane: Lane, guest: Guest) -> None:
+    """The address stands nowhere in either service, whatever was half done; who was in is out, and others were told
+    of each invitation once."""
+    for run in await erasures_of(lane, guest):
+        assert (run["status"], run["failed"], run["email"]) == ("done", 0, None)
+        assert run["done"] == run["matched"] == run["position"]
+    for database in (lane.invitations, lane.directories):
+        for name in await database.list_collection_names():
+            async for kept in database[name].find():
+                assert guest.member.email not in repr(kept), f"still in {name}"
+    found = await sound(lane, guest, "revoked")
+    assert not any("detail" in step for step in found["history"])
+    told = {event["id"] for event in await lane.hear() if event["type"] == "convive.invitation.erased.v1"}
+    assert len(told) == 2
+    assert (await lane.redeem(guest.link, OTHER_PASSWORD)).status == 410
+    assert (await lane.sign_in(guest.member.email, PASSWORD)).status == 401
+    assert (await lane.directory.call("GET", "/v1/me", token=guest.session)).status == 401
+
+
+async def erasures_of(lane: Lane, guest: Guest) -> list[dict[str, Any]]:
+    """The erasures of the guest, by the reason they were given."""
+    found = lane.invitations["erasures"].find({"reason": f"a letter about {guest.member.id}"})
+    return [run async for run in found]
 
 
 async def rebuilt(lane: Lane, guest: Guest) -> None:
@@ -262,6 +306,13 @@ async def is_learnt(lane: Lane, guest: Guest) -> Any:
 async def is_done_to_all(lane: Lane, guest: Guest) -> Any:
     runs = await runs_of(lane, guest)
     return runs and all(run["status"] == "done" for run in runs) and await SENT_AGAIN(lane, guest)
+
+
+async def is_erased(lane: Lane, guest: Guest) -> Any:
+    """Here, and by the event in the directory."""
+    runs = await erasures_of(lane, guest)
+    known = await lane.directories["members"].find_one({"email": guest.member.email})
+    return runs and all(run["status"] == "done" for run in runs) and known is None
 
 
 async def is_replayed(lane: Lane, guest: Guest) -> Any:

@@ -49,6 +49,7 @@ LOOPS = frozenset(
         "DatabaseClock.run",
         "Bus.run",
         "Membership.run",
+        "Postman.run",
         "Bus.drain",
     )
 )
