@@ -239,6 +239,7 @@ def points(seen: Seen) -> list[Point]:
             for place in places
             for times in range(1, min(seen.places.get(name, Counter())[place] or 1, _MOST_TIMES) + 1)
             for moment in ("at", "after")
+            if _ONLY in name
         ]
     where: dict[str, list[str]] = {}
     for name, places in known.items():
