@@ -34,15 +34,20 @@ async def sound(lane: Lane, guest: Guest, *states: str) -> dict[str, Any]:
     sequences = [int(event["sequence"]) for event in in_order]
     assert len(set(sequences)) == len(sequences), sequences
     assert not sequences or sequences[-1] <= found["version"]
-    # A claim, a release and an armed rebuild are saves that tell nothing.
-    steps = [step for step in found["history"] if step["from"] != step["to"] or step["trigger"] == "extended"]
     if "replay" not in guest.extra:
-        wanted = [
-            "extended" if step["trigger"] == "extended" else step["to"] for step in steps if step["to"] in _OUTSIDE
-        ]
+        wanted = [fact for step in found["history"] if (fact := fact_of(step)) is not None]
         wanted += ["erased"] if found.get("erased") else []
         assert [event["type"].split(".")[2] for event in in_order] == wanted
     return found
+
+
+def fact_of(step: Mapping[str, Any]) -> str | None:
+    """What others are told of a step. A claim, a release and an armed rebuild tell nothing; every send does."""
+    if step["trigger"] == "extended":
+        return "extended"
+    if step["trigger"] == "accepted" and step["from"] in ("sent", "opened"):
+        return None if {"of_send", "kept"} & (step.get("detail") or {}).keys() else "sent"
+    return step["to"] if step["from"] != step["to"] and step["to"] in _OUTSIDE else None
 
 
 async def mails_within_bound(lane: Lane, guest: Guest) -> list[Mail]:

@@ -155,6 +155,11 @@ class MongoStore:
     async def close(self, account: Account) -> None:
         unchanged = {"_id": account.id, "version": account.version, "outbox.0": {"$exists": False}}
         async with database_call():
+            if await self._database["accounts"].find_one(unchanged, {"_id": 1}) is None:
+                raise VersionConflict
+            # Before the account, or after a crash between the two nothing would lead to them; and after it, for
+            # those begun in the meantime.
+            await self._database["sessions"].delete_many({"account": account.id})
             deleted = await self._database["accounts"].delete_one(unchanged)
             if deleted.deleted_count == 0:
                 raise VersionConflict
