@@ -39,6 +39,7 @@ from directory.api.members import Members
 from directory.api.password_resets import PasswordResets
 from directory.api.sessions import Sessions
 from directory.api.staff import StaffRoutes
+from directory.browsers import KnownBrowsers
 from directory.entrance import Entrance
 from directory.erasure import Erasure
 from directory.letters.letters import Letters
@@ -52,10 +53,12 @@ from directory.resets import Resets
 from directory.settings import DirectorySettings
 from directory.staff import INVITED, Staff, StaffLetters
 from directory.store.mongo import MongoStore
+from directory.throttle import Throttle
 from directory.web import wording
 from directory.web.entry import EntryPages
 from directory.web.frame import Frame
 from directory.web.password_pages import PasswordPages
+from directory.web.session_pages import SessionPages
 from directory.web.visitors import Visitors
 
 Part = Literal["web", "worker"]
@@ -114,16 +117,20 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
         )
         metrics.watch_passwords(passwords)
         process.on_stop("passwords", _closing(passwords.close))
+        known_browsers = KnownBrowsers(settings.signing_keys)
         entrance = Entrance(
             store,
             membership,
             passwords,
-            limiter,
+            Throttle(
+                limiter,
+                known_browsers,
+                per_account=settings.sign_in_limit_account,
+                per_address=settings.sign_in_limit_address,
+            ),
             clock.now,
             session_life=settings.session_life,
             service_token=settings.service_token.get_secret_value(),
-            per_account=settings.sign_in_limit_account,
-            per_address=settings.sign_in_limit_address,
         )
         resets = Resets(store, membership, password_links, passwords, letters, limiter, clock.now)
         own = OwnPlace(parked, handle=lambda message, _by, _reason: news.handle(message), now=clock.now)
@@ -131,11 +138,12 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
         admission = Admission(store, membership, clock.now)
         staff = Staff(store, passwords, letters, limiter, clock.now)
         frame = Frame(settings)
-        visitors = Visitors(entrance, settings)
+        visitors = Visitors(entrance, known_browsers, settings)
         pages = (
             frame,
             EntryPages(frame, visitors, entrance, membership, settings),
-            PasswordPages(frame, resets, settings),
+            PasswordPages(frame, visitors, resets, settings),
+            SessionPages(frame, visitors, entrance),
         )
         resources = (
             Cabinets(store, clock.now),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
 from uuid import uuid4
 
 from convive_contracts import DIRECTORY_SOURCE
@@ -15,21 +15,17 @@ from convive_kit.addresses import BadEmail, email_key, normalise_email
 from convive_kit.auth import new_secret, same_secret, secret_hash
 from convive_kit.group_commit import DuplicateKey, VersionConflict
 from convive_kit.passwords import LONGEST
-from convive_kit.rate_limit import address_bucket, too_many_requests
+from directory.browsers import Browser, named
 from directory.membership import Membership
 from directory.model.account import Account, Claim, Proof, Session, proof_needed
 from directory.model.change import Change
 from directory.model.refusals import CodeSpent, FieldRefused, MemberGone, OtherPassword
 from directory.passwords import Passwords, refuse_unfit
-from directory.store.protocol import Crowded, Store
+from directory.store.protocol import Crowded, Store, settle
+from directory.throttle import Throttle
 
 _TRIES = 12
-
-
-class Limits(Protocol):
-    """What is needed of the kit's limiter."""
-
-    async def hit(self, name: str, key: str, limit: str) -> int: ...
+_SEEN_EVERY = timedelta(hours=1)
 
 
 class WrongCredentials(Exception):
@@ -56,31 +52,25 @@ class Entrance:
         store: Store,
         membership: Membership,
         passwords: Passwords,
-        limits: Limits,
+        throttle: Throttle,
         now: Callable[[], datetime],
         *,
         session_life: timedelta,
         service_token: str,
-        per_account: str,
-        per_address: str,
     ) -> None:
-        """`per_account` and `per_address` limit attempts to sign in, such as "20/15minute"."""
         self._store = store
         self._membership = membership
         self._passwords = passwords
-        self._limits = limits
+        self._throttle = throttle
         self._now = now
         self._session_life = session_life
         self._service_token = service_token
-        self._per_account = per_account
-        self._per_address = per_address
 
-    async def sign_in(self, email_key: str, password: str, address: str) -> SignedIn:
+    async def sign_in(self, email_key: str, password: str, browser: Browser) -> SignedIn:
         """Raises `WrongCredentials`, alike for an unknown e-mail and a wrong password, or a 429 problem."""
-        await self._count("sign-in.address", address_bucket(address), self._per_address)
-        await self._count("sign-in.account", email_key, self._per_account)
+        account = await self._store.account(email_key)
+        attempt = await self._throttle.sign_in(email_key, account, browser)
         for _ in range(_TRIES):
-            account = await self._store.account(email_key)
             right = await self._passwords.matches(account.password_hash if account else None, password)
             if account is None or not right:
                 raise WrongCredentials
@@ -88,12 +78,15 @@ class Entrance:
             if account.password_hash and self._passwords.is_outdated(account.password_hash):
                 better = await self._passwords.hash(password)
             try:
-                return await self._begin(account.sign_in(better_hash=better))
+                signed_in = await self._begin(account.sign_in(better_hash=better), browser)
             except VersionConflict:
+                account = await self._store.account(email_key)
                 continue
+            await self._throttle.was_right(attempt)
+            return signed_in
         raise Crowded
 
-    async def sign_in_with_code(self, code: str) -> SignedIn:
+    async def sign_in_with_code(self, code: str, browser: Browser) -> SignedIn:
         """Use a one-time code up; raises `CodeSpent`."""
         code_hash = secret_hash(code)
         for _ in range(_TRIES):
@@ -101,7 +94,7 @@ class Entrance:
             if account is None:
                 raise CodeSpent
             try:
-                return await self._begin(account.sign_in_with(code_hash, self._now()))
+                return await self._begin(account.sign_in_with(code_hash, self._now()), browser)
             except VersionConflict:
                 continue
         raise Crowded
@@ -111,7 +104,7 @@ class Entrance:
         expected = hmac.new(self._service_token.encode(), f"handoff:{code}".encode(), hashlib.sha256).hexdigest()
         return same_secret(nonce, expected)
 
-    async def _begin(self, change: Change[Account]) -> SignedIn:
+    async def _begin(self, change: Change[Account], browser: Browser) -> SignedIn:
         account = await self._store.save(change)
         now = self._now()
         token = new_secret()
@@ -122,6 +115,8 @@ class Entrance:
             credential_version=account.credential_version,
             created_at=now,
             expires_at=now + self._session_life,
+            seen_at=now,
+            browser=named(browser.user_agent),
         )
         await self._store.add_session(session)
         await self._membership.attach_all(account)
@@ -129,12 +124,46 @@ class Entrance:
 
     async def who(self, token: str) -> Account | None:
         """The account of a session token that still counts."""
+        found = await self.session(token)
+        return found[0] if found else None
+
+    async def session(self, token: str) -> tuple[Account, Session] | None:
+        """A session that still counts, and whose it is. When it was last seen is noted once an hour."""
         session = await self._store.session(secret_hash(token))
         account = await self._store.account(session.account) if session else None
-        return account if session and account and account.in_force(session, self._now()) else None
+        now = self._now()
+        if session is None or account is None or not account.in_force(session, now):
+            return None
+        if now - (session.seen_at or session.created_at) >= _SEEN_EVERY:
+            await self._store.see_session(session.id, now)
+        return account, session
+
+    async def sessions(self, account: Account) -> list[Session]:
+        """Where this person is signed in, the latest first."""
+        now = self._now()
+        found = [one for one in await self._store.sessions_of(account.id) if account.in_force(one, now)]
+        return sorted(found, key=lambda session: session.seen_at or session.created_at, reverse=True)
 
     async def sign_out(self, token: str) -> None:
         await self._store.end_session(secret_hash(token))
+
+    async def end(self, account: Account, session_id: str) -> bool:
+        """End one of this person's sessions; False when they have no such session."""
+        own = any(session.id == session_id for session in await self.sessions(account))
+        if own:
+            await self._store.end_session(session_id)
+        return own
+
+    async def sign_out_everywhere(self, account: Account) -> None:
+        """End all sessions of this person, and what else would sign somebody in: codes and links to a new password.
+        Done with the first write; the sessions themselves are only cleared away after it."""
+
+        async def load() -> Account:
+            return await self._store.account(account.id) or account
+
+        after = await settle(self._store, load, Account.sign_out_everywhere)
+        ended = [one for one in await self._store.sessions_of(account.id) if not after.in_force(one, self._now())]
+        await asyncio.gather(*(self._store.end_session(session.id) for session in ended))
 
     async def redeem(self, claim: Claim, password: str | None) -> Redeemed:
         """Use a link up, or answer the same once more to whoever used it up.
@@ -155,7 +184,7 @@ class Entrance:
                 refuse_unfit(password)
                 chosen = new_hash = new_hash or await self._passwords.hash(password)
             elif account and password is not None and (proven_hash is None or account.password_hash != proven_hash):
-                await self._prove(account, password, used=claim.invitation_id in account.redemptions)
+                await self._prove(account, password, claim)
                 proven_hash = account.password_hash
             account = account or Account(id=claim.email_key, account_id=str(uuid4()), email=claim.email)
             code = new_secret()
@@ -170,11 +199,12 @@ class Entrance:
             return Redeemed(credential, code)
         raise Crowded
 
-    async def _prove(self, account: Account, password: str, *, used: bool) -> None:
-        await self._count("sign-in.account", account.id, self._per_account)
+    async def _prove(self, account: Account, password: str, claim: Claim) -> None:
+        attempt = await self._throttle.link(account, claim.invitation_id)
         if len(password) > LONGEST or not await self._passwords.matches(account.password_hash, password):
             # Whoever was faster with this very link, or an account that was there all along: people are told apart.
-            raise OtherPassword(link="used" if used else "unused")
+            raise OtherPassword(link="used" if claim.invitation_id in account.redemptions else "unused")
+        await self._throttle.was_right(attempt)
 
     async def _as_we_know_it(self, claim: Claim) -> Claim:
         """The claim with our own member's data in place of what the link's sender remembers; raises `MemberGone`."""
@@ -203,10 +233,6 @@ class Entrance:
                 "own_expense_reports": member.own_expense_reports,
             }
         )
-
-    async def _count(self, name: str, key: str, limit: str) -> None:
-        if wait := await self._limits.hit(name, key, limit):
-            raise too_many_requests(wait)
 
 
 def login_key(email: str) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gettext
+from datetime import datetime
 from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from babel.dates import format_datetime, get_timezone
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
@@ -32,3 +34,8 @@ def translations(language: Language) -> gettext.NullTranslations:
         write_mo(compiled, read_po(lines, locale=language))
     compiled.seek(0)
     return gettext.GNUTranslations(compiled)
+
+
+def moment(at: datetime, language: Language) -> str:
+    """A time as people read it, in that of Paris."""
+    return format_datetime(at, "d\u00a0MMMM y, HH:mm", tzinfo=get_timezone("Europe/Paris"), locale=language)

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from babel.dates import format_datetime, get_timezone
-from itsdangerous import BadData, URLSafeSerializer
+from itsdangerous import BadData
 
 from convive_kit.group_commit import VersionConflict
+from directory.i18n import moment
 from directory.letters.letters import Letter
 from directory.letters.stationery import Written
 from directory.model.account import Account
+from directory.signing import signed
 from directory.store.protocol import Crowded, Store
 
 _TRIES = 12
 _LONGEST_TOKEN = 400
-
-
-def signed(keys: Sequence[str], purpose: str) -> URLSafeSerializer:
-    """Signs small values for one purpose, as text that fits into addresses and cookies (HMAC-SHA-256). The first key
-    signs, the others still verify."""
-    return URLSafeSerializer(
-        [*reversed(keys)], salt=f"convive.directory.{purpose}", signer_kwargs={"digest_method": hashlib.sha256}
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +85,7 @@ class PasswordLinks:
         account = await self._store.account(letter.to)
         if account is None or account.credential_version < letter.data["credential_version"]:
             return None
-        pattern = "d MMMM y 'à' HH:mm (VVV)" if letter.language == "fr" else "d MMMM y 'at' HH:mm (VVV)"
-        paris = get_timezone("Europe/Paris")
-        moment = format_datetime(letter.created_at, pattern, tzinfo=paris, locale=letter.language)
-        return Written(account.email, {"moment": moment, "link": f"{self._base_url}/forgotten-password"})
+        return Written(
+            account.email,
+            {"moment": moment(letter.created_at, letter.language), "link": f"{self._base_url}/forgotten-password"},
+        )

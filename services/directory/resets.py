@@ -9,7 +9,6 @@ from convive_kit.addresses import BadEmail, email_key, normalise_email
 from convive_kit.group_commit import VersionConflict
 from convive_kit.passwords import Reason, judge
 from convive_kit.rate_limit import address_bucket, too_many_requests
-from directory.entrance import Limits
 from directory.i18n import Language
 from directory.letters.letters import Letters
 from directory.membership import Membership
@@ -17,6 +16,7 @@ from directory.model.account import Account
 from directory.password_links import PasswordLinks
 from directory.passwords import Passwords
 from directory.store.protocol import Crowded, Store
+from directory.throttle import Limits
 
 _TRIES = 12
 _ASKED_PER_ADDRESS = "30/hour"

@@ -61,10 +61,12 @@ class DirectorySettings(BaseServiceSettings):
         " where none is given.",
     )
     sign_in_limit_account: Limit = Field(
-        default="20/15minute", description="Attempts to sign in to one account, right or wrong, from anywhere."
+        default="20/15minute",
+        description="Wrong passwords for one account from browsers that have not signed in to it before, after which"
+        " few of them may try; and from each browser that has.",
     )
     sign_in_limit_address: Limit = Field(
-        default="300/15minute", description="Attempts to sign in from one address, to whatever accounts."
+        default="300/15minute", description="Wrong passwords from one address, to whatever accounts."
     )
     password_threads: int = Field(
         default=2, ge=1, le=64, description="Passwords hashed at the same time, at 19 MiB of memory each."

@@ -9,7 +9,6 @@ from uuid import uuid4
 
 from convive_kit.addresses import email_key
 from convive_kit.group_commit import DuplicateKey, VersionConflict
-from directory.entrance import Limits
 from directory.i18n import Language
 from directory.idempotency import id_for
 from directory.letters.letters import Letter, Letters
@@ -20,6 +19,7 @@ from directory.model.refusals import AccountExists
 from directory.password_links import PasswordLinks
 from directory.passwords import Passwords, refuse_unfit
 from directory.store.protocol import Crowded, Store, settle
+from directory.throttle import Limits
 
 INVITED = "staff_invited"
 """The kind of letter."""

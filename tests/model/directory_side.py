@@ -14,6 +14,7 @@ from convive_kit.errors import Conflict, Retry
 from convive_kit.outbox import OutboxEntry, Relay
 from convive_kit.parking import Parking
 from directory.announcements import InvitationNews, entries
+from directory.browsers import KnownBrowsers
 from directory.entrance import Entrance, Redeemed, SignedIn
 from directory.erasure import Erasure
 from directory.membership import Membership
@@ -23,6 +24,7 @@ from directory.model.change import Change
 from directory.model.dossier import Dossier
 from directory.model.refusals import EmailUnverified, FieldRefused, MemberGone, OtherPassword
 from directory.store.memory import MemoryStore
+from directory.throttle import Throttle
 from invitation import directory as called
 from invitation.lifecycle.invitation import Invitation, Invitee
 from tests.model.broker import Broker
@@ -100,6 +102,9 @@ class NoLimits:
     async def hit(self, name: str, key: str, limit: str) -> int:
         return 0
 
+    async def take_back(self, name: str, key: str, limit: str) -> None:
+        return
+
 
 class DirectoryProcess:
     def __init__(self, name: str, world: World, broker: Broker, rows: Rows, parked: ParkedRows) -> None:
@@ -119,12 +124,12 @@ class DirectoryProcess:
             store,
             self.membership,
             cast("Any", Passwords()),
-            NoLimits(),
+            Throttle(
+                NoLimits(), KnownBrowsers(["a key of the model"]), per_account="20/minute", per_address="20/minute"
+            ),
             world.now,
             session_life=timedelta(days=14),
             service_token="a service token of the model",
-            per_account="20/15minute",
-            per_address="20/15minute",
         )
         parking = Parking(cast("Any", parked), now=world.now, step="directory")
         erasure = Erasure(store, cast("Any", parked), world.now)

@@ -19,6 +19,7 @@ import structlog
 from convive_contracts import DIRECTORY_SOURCE, invitation_id, new_event
 from convive_contracts.envelope import Event
 from convive_kit.errors import Conflict, Retry
+from directory.browsers import Browser
 from directory.entrance import WrongCredentials
 from directory.model.cabinet import Cabinet
 from directory.model.dossier import Dossier
@@ -258,10 +259,10 @@ class Scene:
 
     def use_code(self, code: str) -> None:
         """Follow the redirect of a redemption."""
-        self.at_the_directory(lambda process: process.entrance.sign_in_with_code(code))
+        self.at_the_directory(lambda process: process.entrance.sign_in_with_code(code, Browser()))
 
     def sign_in(self, email: str, password: str) -> None:
-        self.at_the_directory(lambda process: process.entrance.sign_in(email, password, "::1"))
+        self.at_the_directory(lambda process: process.entrance.sign_in(email, password, Browser("::1")))
 
     def replay(self, origin: Any, process: InvitationProcess, *, rebuild: bool = False) -> str:
         """Begin a replay of all there is."""

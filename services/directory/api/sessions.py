@@ -9,13 +9,14 @@ from aiohttp import web
 from pydantic import BaseModel, Field, model_validator
 
 from convive_contracts import DIRECTORY_SOURCE
-from convive_kit.auth import bearer_token
-from convive_kit.http import Body, Network, Timestamp, client_address, json_body
+from convive_kit.auth import bearer_token, secret_hash
+from convive_kit.http import Body, ListOf, Network, Timestamp, client_address, json_body, not_found
 from convive_kit.routes import Route
 from directory.api.callers import CALLER
+from directory.browsers import Browser
 from directory.entrance import Entrance, login_key
 from directory.membership import Membership, Place
-from directory.model.account import Redemption
+from directory.model.account import Account, Redemption, Session
 from directory.model.roles import capabilities
 
 
@@ -38,6 +39,26 @@ class NewSession(Body):
 class CreatedSession(BaseModel):
     token: str
     expires_at: Timestamp
+
+
+class SessionView(BaseModel):
+    """`browser` names a program and a system, or is empty."""
+
+    id: str
+    browser: str
+    created_at: Timestamp
+    last_seen_at: Timestamp
+    current: bool
+
+    @staticmethod
+    def of(session: Session, current: str) -> SessionView:
+        return SessionView(
+            id=session.id,
+            browser=session.browser,
+            created_at=session.created_at,
+            last_seen_at=session.seen_at or session.created_at,
+            current=session.id == current,
+        )
 
 
 class Named(BaseModel):
@@ -116,27 +137,49 @@ class Sessions:
         return [
             Route("POST", "/v1/sessions", self.create, "Sign in", NewSession, response=CreatedSession, status=201,
                   problems=(401, 429)),
+            Route("GET", "/v1/sessions", self.list, "Where I am signed in", response=ListOf[SessionView], auth="person",
+                  problems=(403,)),
+            Route("DELETE", "/v1/sessions", self.end_all, "Sign out everywhere", status=204, auth="person",
+                  problems=(403,)),
             Route("DELETE", "/v1/sessions/current", self.end, "Sign out", status=204, auth="person", problems=(403,)),
+            Route("DELETE", "/v1/sessions/{id}", self.end_one, "End a session of mine", status=204, auth="person",
+                  problems=(403, 404)),
             Route("GET", "/v1/me", self.me, "Who I am, and my dossiers", response=Me, auth="person", problems=(403,)),
         ]  # fmt: skip
 
     async def create(self, request: web.Request) -> BaseModel:
         """401 says the same for an unknown e-mail address and for a wrong password."""
         body = await json_body(request, NewSession)
+        address = client_address(request, self._trusted_proxies)
+        browser = Browser(address, request.headers.get("User-Agent", ""))
         if body.code is not None:
-            signed_in = await self._entrance.sign_in_with_code(body.code)
+            signed_in = await self._entrance.sign_in_with_code(body.code, browser)
         else:
-            address = client_address(request, self._trusted_proxies)
-            signed_in = await self._entrance.sign_in(login_key(body.email or ""), body.password or "", address)
+            signed_in = await self._entrance.sign_in(login_key(body.email or ""), body.password or "", browser)
         return CreatedSession(token=signed_in.token, expires_at=signed_in.session.expires_at)
 
     async def end(self, request: web.Request) -> web.Response:
         await self._entrance.sign_out(bearer_token(request) or "")
         return web.Response(status=204)
 
+    async def list(self, request: web.Request) -> BaseModel:
+        """The latest first; `last_seen_at` is right to the hour."""
+        current = secret_hash(bearer_token(request) or "")
+        sessions = await self._entrance.sessions(_person(request))
+        return ListOf[SessionView](items=[SessionView.of(session, current) for session in sessions])
+
+    async def end_one(self, request: web.Request) -> web.Response:
+        if not await self._entrance.end(_person(request), request.match_info["id"]):
+            raise not_found("session")
+        return web.Response(status=204)
+
+    async def end_all(self, request: web.Request) -> web.Response:
+        """This session ends too, and so do codes and links to a new password."""
+        await self._entrance.sign_out_everywhere(_person(request))
+        return web.Response(status=204)
+
     async def me(self, request: web.Request) -> BaseModel:
-        account = request[CALLER].account
-        assert account is not None, "the route's guard lets people in alone"  # noqa: S101
+        account = _person(request)
         places = await self._membership.places(account)
         foreign = [r for r in account.redemptions.values() if r.source != DIRECTORY_SOURCE]
         return Me(
@@ -150,3 +193,9 @@ class Sessions:
             dossiers=[DossierPlace.of(place) for place in places],
             grants=[Grant.of(redemption) for redemption in foreign],
         )
+
+
+def _person(request: web.Request) -> Account:
+    account = request[CALLER].account
+    assert account is not None, "the route's guard lets people in alone"  # noqa: S101
+    return account

@@ -80,7 +80,8 @@ class PasswordLink(BaseModel):
 
 
 class Session(BaseModel):
-    """`id` is the hex SHA-256 of the token. It counts only while `credential_version` is the account's."""
+    """`id` is the hex SHA-256 of the token. It counts only while `credential_version` is the account's. `browser` is
+    the name of a program and a system; `seen_at` is right to the hour."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -90,6 +91,8 @@ class Session(BaseModel):
     credential_version: int
     created_at: datetime
     expires_at: datetime
+    seen_at: datetime | None = None
+    browser: str = ""
 
 
 class StaffPlace(BaseModel):

@@ -131,6 +131,10 @@ class MemoryStore:
     async def add_session(self, session: Session) -> None:
         self._sessions[session.id] = session
 
+    async def see_session(self, id: str, at: datetime) -> None:
+        if session := self._sessions.get(id):
+            self._sessions[id] = session.model_copy(update={"seen_at": at})
+
     async def end_session(self, id: str) -> None:
         self._sessions.pop(id, None)
 

@@ -224,7 +224,13 @@ class MongoStore:
 
     async def add_session(self, session: Session) -> None:
         async with database_call():
-            await self._database["sessions"].insert_one({"_id": session.id, **session.model_dump(exclude={"id"})})
+            await self._database["sessions"].insert_one(
+                {"_id": session.id, **session.model_dump(exclude={"id"}, exclude_none=True)}
+            )
+
+    async def see_session(self, id: str, at: datetime) -> None:
+        async with database_call():
+            await self._database["sessions"].update_one({"_id": id}, {"$set": {"seen_at": at}})
 
     async def end_session(self, id: str) -> None:
         async with database_call():

@@ -90,6 +90,10 @@ class Store(Protocol):
 
     async def add_session(self, session: Session) -> None: ...
 
+    async def see_session(self, id: str, at: datetime) -> None:
+        """Note when a session was last used."""
+        ...
+
     async def end_session(self, id: str) -> None: ...
 
 

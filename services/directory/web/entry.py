@@ -8,7 +8,7 @@ from aiohttp import web
 from pydantic import BaseModel, Field
 
 from convive_contracts import DIRECTORY_SOURCE
-from convive_kit.http import client_address, form_body
+from convive_kit.http import form_body
 from convive_kit.routes import Route
 from directory.entrance import Entrance, WrongCredentials, login_key
 from directory.membership import Membership
@@ -25,6 +25,7 @@ HANDOFF_COOKIE = "convive_handoff"
 REMARKS = {
     "signed-out": msgid("You are signed out."),
     "password-changed": msgid("Your new password is saved. Please sign in with it."),
+    "signed-out-everywhere": msgid("You are signed out everywhere."),
     "link-used": msgid("This sign-in link was used already or is too old. Please sign in with your password."),
     "link-elsewhere": msgid("This sign-in link belongs to another browser. Please sign in with your password."),
 }
@@ -92,9 +93,9 @@ class EntryPages:
     async def sign_in(self, request: web.Request) -> web.Response:
         self._frame.refuse_foreign(request)
         form = await form_body(request, SignInForm)
-        address = client_address(request, self._settings.trusted_proxies)
+        browser = self._visitors.browser(request)
         try:
-            signed_in = await self._entrance.sign_in(login_key(form.email), form.password, address)
+            signed_in = await self._entrance.sign_in(login_key(form.email), form.password, browser)
         except WrongCredentials:
             return self._frame.page(request, "sign_in.html", status=401, remark=None, wrong=True, email=form.email)
         return await self._visitors.let_in(request, signed_in)
@@ -111,7 +112,7 @@ class EntryPages:
         if not self._entrance.came_with(code, request.cookies.get(HANDOFF_COOKIE, "")):
             return see_other("/sign-in?reason=link-elsewhere")
         try:
-            signed_in = await self._entrance.sign_in_with_code(code)
+            signed_in = await self._entrance.sign_in_with_code(code, self._visitors.browser(request))
         except CodeSpent:
             # The back button, or a reload: the page itself knows whether somebody is signed in.
             return see_other("/sign-in?reason=link-used")

@@ -19,6 +19,7 @@ from directory.resets import Resets, UnknownLink, WeakPassword
 from directory.settings import DirectorySettings
 from directory.web.frame import Frame, page, see_other
 from directory.web.language import language_of, msgid
+from directory.web.visitors import Visitors
 
 # The heading of the page, and what to do.
 _USED = (
@@ -59,8 +60,9 @@ class PasswordForm(BaseModel):
 
 
 class PasswordPages:
-    def __init__(self, frame: Frame, resets: Resets, settings: DirectorySettings) -> None:
+    def __init__(self, frame: Frame, visitors: Visitors, resets: Resets, settings: DirectorySettings) -> None:
         self._frame = frame
+        self._visitors = visitors
         self._resets = resets
         self._settings = settings
 
@@ -99,12 +101,15 @@ class PasswordPages:
         form = await form_body(request, PasswordForm)
         token = request.match_info["token"]
         try:
-            await self._resets.choose(token, form.password, language_of(request))
+            account = await self._resets.choose(token, form.password, language_of(request))
         except WeakPassword as weak:
             return self._form(request, await self._resets.look(token), weak.reasons)
         except (UnknownLink, PasswordLinkUsed, PasswordLinkOver) as dead:
             return self._dead(request, dead)
-        return see_other("/sign-in?reason=password-changed")
+        response = see_other("/sign-in?reason=password-changed")
+        # Signed in by nobody but themselves, with the new password (OWASP, Forgot Password Cheat Sheet); but known.
+        self._visitors.remember(request, response, account.account_id, account.credential_version)
+        return response
 
     def _form(self, request: web.Request, account: Account, reasons: Sequence[Reason] = ()) -> web.Response:
         return self._frame.page(

@@ -151,7 +151,7 @@ async def test_a_browser_that_hides_the_origin_still_tells_the_site(browser: Bro
 
 
 async def test_too_many_attempts_get_a_page_that_says_so(browser: Browser) -> None:
-    for _ in range(20):
+    for _ in range(10):
         await browser.post("/sign-in", {"email": "a@example.com", "password": "x"})
     page = await browser.post("/sign-in", {"email": "a@example.com", "password": "x"})
     assert page.status == 429
