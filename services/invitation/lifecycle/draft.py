@@ -124,6 +124,12 @@ class Draft:
             moment = policy.quiet.over(day, after.invitee.time_zone)
             after.remind_at = moment if moment < after.expires_at else None
 
+    def keep_reminder(self, policy: Policy) -> None:
+        """Let the reminder stand that lies ahead while the link works; else see whether there is another."""
+        moment, ends = self.after.remind_at, self.after.expires_at
+        if moment is None or moment <= self.cause.at or (ends is not None and moment >= ends):
+            self.plan_reminder(policy)
+
     def end_reminders(self) -> None:
         """Nobody is reminded of this link any more."""
         self.after.remind_at = None

@@ -332,8 +332,7 @@ class Invitation:
             draft.stop_sending()
             draft.after.reason = None
             draft.after.sent_at = self.sent_at or cause.at
-            if self.remind_at is None:
-                draft.plan_reminder(policy)
+            draft.keep_reminder(policy)
         return draft.done()
 
     def of_an_earlier_life(self, time: datetime, link_sequence: int | None) -> bool:
@@ -424,9 +423,10 @@ class Invitation:
         draft.stop_sending()
         if fact in ("failed", "bounced"):
             draft.end_reminders()
-        elif after.state in REMINDED and (fact == "sent" or after.remind_at is None):
+        elif after.state in REMINDED:
             after.sent_at = after.sent_at or cause.at
-            draft.plan_reminder(policy)
+            after.remind_at = None if fact == "sent" else after.remind_at
+            draft.keep_reminder(policy)
         draft.note("rebuilt", {"version": told.version})
         change = draft.done()
         # Receivers know the old numbers: what is announced from here on must be newer.
@@ -483,8 +483,8 @@ class Invitation:
             draft.after.expires_at = until
             if self.state is State.EXPIRED and self.reason == _NEVER_SENT:
                 draft.next_send(policy)
-            elif draft.after.send_at is None and (self.remind_at is None or self.remind_at >= until):
-                draft.plan_reminder(policy)
+            elif draft.after.send_at is None:
+                draft.keep_reminder(policy)
             draft.after.reason = None if self.state is State.EXPIRED else self.reason
         return draft.done()
 

@@ -100,10 +100,15 @@ def test_each_send_that_was_taken_is_told_once_though_it_moves_nothing() -> None
 
 
 def test_reminders_go_on_after_the_link_was_opened() -> None:
-    opened = an_invitation(State.SENT).opened(a_cause(later(days=3)), POLICY).after
+    opened = an_invitation(State.SENT).opened(a_cause(later(days=1)), POLICY).after
 
     assert opened.remind_at == later(days=2)
-    assert an_invitation(State.OPENED).remind_at == later(days=2)
+
+
+def test_who_opens_the_link_in_a_pause_over_a_reminder_needs_none_any_more() -> None:
+    opened = an_invitation(State.SENT).opened(a_cause(later(days=3)), POLICY).after
+
+    assert opened.remind_at == later(days=5)
 
 
 def test_who_opens_while_a_reminder_is_on_its_way_is_reminded_on_the_next_day() -> None:
@@ -342,6 +347,12 @@ def test_after_a_rebuild_reminders_go_on_and_none_that_went_out_goes_again() -> 
 
     assert (after.sent_at, after.reminders, after.remind_at) == (before.sent_at, before.reminders, before.remind_at)
     assert reminded(after, later(days=9)).send_sequence == 3
+
+
+def test_after_a_rebuild_a_reminder_that_was_on_its_way_when_the_link_was_opened_does_not_go_again() -> None:
+    after = rebuilt(("sent", 0, {}), ("opened", 2.1, {"state": "opened", "send_sequence": 2}))
+
+    assert after.remind_at == later(days=5)
 
 
 def test_after_a_rebuild_a_new_link_has_its_own_reminders() -> None:
