@@ -19,6 +19,8 @@ from invitation.due import DueLoop
 from invitation.intake.events import CONSUMED, Intake, Replayed
 from invitation.intake.rebuilding import Rebuilding
 from invitation.intake.waiting import WaitingRoom
+from invitation.lifecycle.invitation import Cause
+from invitation.lifecycle.records import Outcome, Receipt
 from invitation.ops.acting import Acting
 from invitation.ops.api import OpsApi
 from invitation.ops.auditing import Auditing
@@ -30,12 +32,13 @@ from invitation.pages.bodies import Accept, Decline, Nothing, Open, Password
 from invitation.pages.render import PageRenderer
 from invitation.settings import InvitationSettings
 from invitation.store.audit import AuditRecord
+from invitation.store.protocol import decide_and_save, policy_for
 from tests.model.broker import Broker
 from tests.model.databases import SELDOM, Database
 from tests.model.directory_side import DirectoryCalls
 from tests.model.mail_server import LINKS, WatchedChannel
 from tests.model.virtual_loop import Owner
-from tests.model.world import POLICY, SLOTS, World
+from tests.model.world import POLICY, SLOTS, Mail, World
 
 PREFETCH = 20
 GRACE = 10.0
@@ -134,7 +137,8 @@ class InvitationProcess:
         store = database.store
         delivery = Delivery(
             store,
-            {"email": WatchedChannel(world, store)},
+            # The server takes both: what counts is which link went out, and how often.
+            dict.fromkeys(("email", "sms"), WatchedChannel(world, store)),
             owner=self.owner.name,
             policy=POLICY,
             now=now,
@@ -234,6 +238,21 @@ class InvitationProcess:
         status = getattr(response, "status", 202)
         body = getattr(response, "body", None)
         return status, body if body is not None else response
+
+    # --- receipts --------------------------------------------------------------------------------------------------
+
+    def hears(self, mail: Mail, outcome: Outcome) -> None:
+        """A provider says what became of a mail, until that is written down."""
+        cause = Cause(self.world.now(), "provider", f"receipt:{mail.message_id}:{outcome}")
+        receipt = Receipt(outcome, mail.send, "unknown_address")
+
+        async def note() -> None:
+            with suppress(Retry):
+                store, id = self._opened.store, mail.invitation_id
+                policy = await policy_for(store, await store.load(id), POLICY)
+                await decide_and_save(store, id, lambda i: i.receipt(receipt, cause, policy))
+
+        self.world.spawn(note(), self.owner)
 
     # --- ends ------------------------------------------------------------------------------------------------------
 

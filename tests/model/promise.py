@@ -15,11 +15,11 @@ from convive_kit.outbox import OutboxEntry
 from directory.model.account import Account, Redemption
 from directory.model.member import Member
 from invitation.lifecycle.invitation import Change, Invitation, Step
-from invitation.lifecycle.schedule import LINK_IS_ALIVE
+from invitation.lifecycle.schedule import LINK_IS_ALIVE, REMINDED
 from invitation.lifecycle.states import TABLE, WAY_IN, State, Trigger, counts
 from tests.model.broker import Broker
 from tests.model.directory_side import DirectorySide
-from tests.model.world import Mail, World
+from tests.model.world import POLICY, Mail, World
 
 Kind = Literal["created", "updated", "removed"]
 
@@ -84,6 +84,8 @@ class Record:
         self.committed: dict[str, bytes] = {}
         self._by_event: dict[tuple[str, str], int] = defaultdict(int)
         self.told: list[Told] = []
+        self._reminders: dict[tuple[str, int], set[int]] = defaultdict(set)
+        self._bounced: set[tuple[str, int]] = set()
 
     def on_commit(self, change: Change, outbox: Sequence[OutboxEntry]) -> None:
         after = change.after
@@ -106,6 +108,12 @@ class Record:
         newly_claimed = after.lease is not None and (change.before is None or after.lease != change.before.lease)
         if newly_claimed and after.attempt < 1:
             self._wrong(f"{after.id}: a claim that is no attempt")
+        if after.remind_at is not None and (after.state not in REMINDED or after.send_at is not None):
+            self._wrong(
+                f"{after.id}: a {after.state} invitation is to be reminded of, sends={after.send_at is not None}"
+            )
+        if newly_claimed and after.occasion == "reminder":
+            self._reminded(after)
         versions = [fact.version for fact in change.facts]
         by_sms = after.fell_back and not (change.before and change.before.fell_back)
         last = (
@@ -114,6 +122,8 @@ class Record:
         if versions and versions != list(range(change.seen + 1, last + 1)):
             self._wrong(f"{after.id}: facts {versions} between versions {change.seen} and {after.version}")
         for step in change.steps:
+            if step.trigger == "bounced" and change.before and _fact_of(step):
+                self._bounced.add((after.id, change.before.link_sequence))
             if step.trigger == Trigger.ACCEPTED and "of_send" not in (step.detail or {}):
                 self._accepted(after)
             if step.trigger in _NEW_LINK and step.to is State.PENDING and after.channel != "none":
@@ -124,6 +134,15 @@ class Record:
             if entry["id"] in self.committed:
                 self._wrong(f"event id {entry['id']} was given twice")
             self.committed[entry["id"]] = entry["body"]
+
+    def _reminded(self, after: Invitation) -> None:
+        """A reminder is on its way: of a link that works, and not more often than there are days for it."""
+        sends = self._reminders[after.id, after.link_sequence]
+        sends.add(after.send_sequence)
+        if after.state not in REMINDED or (after.id, after.link_sequence) in self._bounced:
+            self._wrong(f"{after.id}: somebody is reminded of a link that is {after.state}, or whose mail came back")
+        if len(sends) > len(POLICY.reminders):
+            self._wrong(f"{after.id}: {len(sends)} reminders of one link")
 
     def _accepted(self, after: Invitation) -> None:
         """A send counts as taken: then the mail server must have it."""

@@ -40,6 +40,7 @@ MakeDatabase = Callable[[World, OnCommit], Database]
 
 EMAILS = ("jeanne@example.com", "paul@example.com", "aya@example.com")
 PASSWORDS = ("marmalade-trombone-77", "lantern-oyster-gravel-1", "velvet-harbour-kiosk-9")
+PHONE = "+33612345678"
 FOREIGN = "/payroll"
 REST_WITHIN = 2 * 3600.0
 _NAMES = uuid.UUID("7e0f3a52-1c1b-4a8e-8a65-3f1f4f0c2b22")
@@ -178,6 +179,7 @@ class Scene:
             "last_name": "Martin",
             "email": email,
             "email_key": email,
+            "phone": PHONE,
             "created_at": self.world.now(),
             "invite_by": invite_by,
         }
@@ -338,6 +340,8 @@ class Scene:
         for invitation in self.world.loop.run(self.database.invitations()).values():
             if invitation.send_at is not None or invitation.lease is not None:
                 return f"{invitation.id} waits to be sent"
+            if invitation.remind_at is not None:
+                return f"{invitation.id} is to be reminded of"
             if invitation.due_at is not None and invitation.due_at <= now:
                 return f"{invitation.id} is due"
             if invitation.disarmed:
@@ -487,5 +491,5 @@ def _data(guest: Guest, kind: str) -> dict[str, Any]:
     cabinet = {"id": CABINET, "name": "Cabinet Léger"}
     if kind == "removed":
         return {"member": {"id": guest.id}, "dossier": {"id": DOSSIER}, "cabinet": {"id": CABINET}}
-    member = {"id": guest.id, "first_name": "Jeanne", "last_name": "Martin", "email": guest.email}
+    member = {"id": guest.id, "first_name": "Jeanne", "last_name": "Martin", "email": guest.email, "phone": PHONE}
     return {"member": member, "dossier": dossier, "cabinet": cabinet, "invite_by": "email"}

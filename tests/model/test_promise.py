@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
+from invitation.lifecycle.records import Outcome
 from tests.model.databases import MongoDatabase
 from tests.model.scene import EMAILS, PASSWORDS, Scene, Violated
 from tests.model.world import Fuse
@@ -185,6 +186,11 @@ class Life(RuleBasedStateMachine):
         if mail := _one(-1, self.scene.world.mails):
             for number, password in enumerate(passwords):
                 self.scene.person(self.scene.processes[(at + number) % 2], mail.link, "password", password)
+
+    @rule(which=WHICH, outcome=st.sampled_from(["delivered", "bounced"]), at=EITHER)
+    def a_provider_tells_what_became_of_a_mail(self, which: int, outcome: Outcome, at: int) -> None:
+        if mail := _one(which, self.scene.world.mails):
+            self.scene.processes[at].hears(mail, outcome)
 
     @rule()
     def the_code_is_used(self) -> None:

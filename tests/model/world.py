@@ -25,6 +25,8 @@ POLICY = Policy(
     most_attempts=4,
     first_backoff=timedelta(seconds=15),
     longest_backoff=timedelta(minutes=1),
+    reminders=(timedelta(minutes=2), timedelta(minutes=4)),
+    sms_after_bounce=True,
 )
 
 Effect = Literal["crash", "stop", "away"]
