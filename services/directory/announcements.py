@@ -53,7 +53,7 @@ def entries(now: Callable[[], datetime]) -> EntriesOf:
                 correlation_id=correlation,
                 extensions=trace,
             )
-            entry: OutboxEntry = {"id": event.id, "at": at, "key": announcement.type, "body": event.to_structured()}
+            entry: OutboxEntry = {"id": event.id, "at": at, "key": announcement.key, "body": event.to_structured()}
             made.append({**entry, "trace": trace} if trace else entry)
         return made
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Literal
+from uuid import uuid4
 
 from convive_contracts.topology import DIRECTORY_EVENTS, DIRECTORY_PARKED
 from convive_kit.bus import Bus, BusAway
@@ -34,6 +37,7 @@ from directory.api.cabinets import Cabinets
 from directory.api.callers import Callers
 from directory.api.capabilities import Capabilities
 from directory.api.dossiers import Dossiers
+from directory.api.imports import ImportRoutes
 from directory.api.internal import Internal
 from directory.api.members import Members
 from directory.api.password_resets import PasswordResets
@@ -42,6 +46,7 @@ from directory.api.staff import StaffRoutes
 from directory.browsers import KnownBrowsers
 from directory.entrance import Entrance
 from directory.erasure import Erasure
+from directory.imports.importing import Importer, Importing
 from directory.letters.letters import Letters
 from directory.letters.postman import Postman, Writer
 from directory.letters.stationery import Stationery
@@ -52,6 +57,7 @@ from directory.passwords import Passwords
 from directory.resets import Resets
 from directory.settings import DirectorySettings
 from directory.staff import INVITED, Staff, StaffLetters
+from directory.store.imports import Imports
 from directory.store.mongo import MongoStore
 from directory.throttle import Throttle
 from directory.web import wording
@@ -92,7 +98,10 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
     # Stopped from the last to the first: requests, sweepers, announcements, consumers, then what they wrote.
     process.on_stop("writes", store.drain)
     process.spawn("clock", clock.run())
-    erasure = Erasure(store, parked, clock.now)
+    imports = Imports(database)
+    owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+    importer = Importer(imports, store, membership, owner=owner, now=clock.now, announced=store.announced)
+    erasure = Erasure(store, imports, parked, clock.now)
     news = InvitationNews(store, erasure.erase)
     if "worker" in parts:
         parked_commit = GroupCommit(database[PARKED], observe=metrics.groups_of(PARKED))
@@ -136,6 +145,7 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
         own = OwnPlace(parked, handle=lambda message, _by, _reason: news.handle(message), now=clock.now)
         callers = Callers(store, entrance, admin_token=settings.admin_token, service_token=settings.service_token)
         admission = Admission(store, membership, clock.now)
+        importing = Importing(imports, store, clock.now)
         staff = Staff(store, passwords, letters, limiter, clock.now)
         frame = Frame(settings)
         visitors = Visitors(entrance, known_browsers, settings)
@@ -152,6 +162,7 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
             Capabilities(store, entrance, retired=settings.retired_roles, labels=wording.role_labels()),
             Dossiers(store, membership, admission, callers),
             Members(store, membership, admission, callers),
+            ImportRoutes(imports, importing, clock.now, importer.wake),
             Sessions(entrance, membership, settings.trusted_proxies),
             PasswordResets(resets, settings.trusted_proxies),
             Internal(store, entrance, membership, erasure, callers),
@@ -185,10 +196,11 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
         render=render,
     )
     port = await process.serve(app, settings.directory_host, settings.directory_port)
-    await _prepare(clock, store, parked, letters)
+    await _prepare(clock, store, parked, letters, imports)
     prepared.set()
     if "worker" in parts:
         process.spawn("membership", membership.run())
+        process.spawn("imports", importer.run())
         writers: dict[str, Writer] = {
             "password_reset": password_links.reset_letter,
             "password_changed": password_links.changed_letter,
@@ -217,7 +229,7 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
     return port
 
 
-async def _prepare(clock: DatabaseClock, *stores: MongoStore | ParkedMessages | Letters) -> None:
+async def _prepare(clock: DatabaseClock, *stores: MongoStore | ParkedMessages | Letters | Imports) -> None:
     while True:
         try:
             await clock.measure()

@@ -12,6 +12,7 @@ from convive_kit.group_commit import VersionConflict
 from convive_kit.parked import ParkedMessages
 from directory.model.account import Account
 from directory.model.member import Member
+from directory.store.imports import Imports
 from directory.store.protocol import Crowded, Store, settle
 
 _TRIES = 12
@@ -21,8 +22,9 @@ _SECRETS = {"password_hash", "handoffs", "password_link"}
 class Erasure:
     """Every step may be repeated, and the member, who leads to the rest, goes last."""
 
-    def __init__(self, store: Store, parked: ParkedMessages, now: Callable[[], datetime]) -> None:
+    def __init__(self, store: Store, imports: Imports, parked: ParkedMessages, now: Callable[[], datetime]) -> None:
         self._store = store
+        self._imports = imports
         self._parked = parked
         self._now = now
 
@@ -43,6 +45,8 @@ class Erasure:
         """Erase a member and what their account has of it: the account itself with its sessions, when that was all."""
         account = await self._store.account(email_key(member.email)) if member.email else None
         await self._let_go(account, member.invitation_id)
+        if member.email:
+            await self._imports.forget(member.cabinet_id, email_key(member.email))
         await settle(self._store, self._loader(member), lambda current: current.erase(self._now()))
 
     async def kept_of(self, email: str | None, member_ids: Sequence[str]) -> dict[str, Any]:
@@ -58,6 +62,7 @@ class Erasure:
             and {**account.model_dump(exclude=_SECRETS), "has_password": bool(account.password_hash)},
             "sessions": [session.model_dump(include={"created_at", "expires_at"}) for session in sessions],
             "members": [member.model_dump() for member in members if member is not None],
+            "import_rows": await self._imports.rows_of(email_key(email)) if email else [],
             "parked_messages": [
                 {"id": message.id, "body": message.fields["body"].decode("utf-8", "replace")} for message in parked
             ],

@@ -17,7 +17,7 @@ from convive_kit import tracing
 from convive_kit.docs_page import docs_routes
 from convive_kit.errors import Conflict, ConviveError, NotAllowed, Reject, Retry
 from convive_kit.health import Check, health_routes
-from convive_kit.http import BODY_LIMIT, Problem, problem_response
+from convive_kit.http import BODY_LIMIT, Problem, problem_response, too_large
 from convive_kit.logs import get_logger
 from convive_kit.metrics import Metrics
 from convive_kit.openapi import About
@@ -112,8 +112,6 @@ def _answer_problems(render: Render) -> Middleware:
     @web.middleware
     async def answer_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
-            if (request.content_length or 0) > BODY_LIMIT:
-                raise web.HTTPRequestEntityTooLarge(BODY_LIMIT, request.content_length or 0)
             return await handler(request)
         except web.HTTPException as error:
             if error.status < 400:
@@ -130,9 +128,10 @@ def _answer_problems(render: Render) -> Middleware:
 
 
 def _from_aiohttp(error: web.HTTPException) -> Problem:
+    if error.status == 413:
+        return too_large(BODY_LIMIT)
     headers = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
-    detail = "A body may have 1 MiB at most." if error.status == 413 else ""
-    return Problem(error.status, detail=detail, headers=headers)
+    return Problem(error.status, headers=headers)
 
 
 def as_problem(error: Exception) -> Problem:

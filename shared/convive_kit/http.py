@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Annotated, Any, Generic, TypedDict, TypeVar, get_args, get_origin
 
-from aiohttp import web
+from aiohttp import BodyPartReader, web
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 from pydantic_core import ErrorDetails, to_json
 
 BODY_LIMIT = 1024 * 1024
 DECLARED_BODY = web.RequestKey("declared_body", object)
 DECLARED_QUERY = web.RequestKey("declared_query", object)
+LARGEST_BODY = web.RequestKey("largest_body", int)
 Model = TypeVar("Model", bound=BaseModel)
 Item = TypeVar("Item")
 
@@ -172,6 +173,43 @@ async def form_body(request: web.Request, model: type[Model]) -> Model:
     except (ValueError, LookupError):  # not UTF-8, or an unknown charset
         raise Problem(400, "malformed_form", "The form could not be read.") from None
     return from_pairs([(name, value) for name, value in form.items() if isinstance(value, str)], model)
+
+
+async def upload(request: web.Request) -> tuple[bytes, str]:
+    """A posted file, in memory, and its name: the body itself, or the first file of a `multipart/form-data` form. 413
+    for more than the route takes."""
+    limit = request[LARGEST_BODY]
+    if not request.content_type.startswith("multipart/"):
+        return await _within(limit, request.content.iter_chunked(_PIECE)), ""
+    try:
+        async for part in await request.multipart():
+            if isinstance(part, BodyPartReader) and part.filename:
+                return await _within(limit, _pieces(part)), part.filename
+    except ValueError:  # no form after all
+        raise Problem(400, "malformed_form", "The form could not be read.") from None
+    return b"", ""
+
+
+async def _pieces(part: BodyPartReader) -> AsyncGenerator[bytes]:
+    while piece := await part.read_chunk(_PIECE):
+        yield piece
+
+
+async def _within(limit: int, pieces: AsyncIterable[bytes]) -> bytes:
+    content = bytearray()
+    async for piece in pieces:
+        content += piece
+        if len(content) > limit:
+            raise too_large(limit)
+    return bytes(content)
+
+
+_PIECE = 64 * 1024
+
+
+def too_large(limit: int) -> Problem:
+    """413, of a body over `limit` bytes."""
+    return Problem(413, detail=f"A body may have {limit // (1024 * 1024)} MiB at most.")
 
 
 def parse_query(request: web.Request, model: type[Model]) -> Model:

@@ -103,6 +103,8 @@ def _operation(route: Route, references: Any, definitions: Json, refusals: Seque
             content["application/merge-patch+json"] = content["application/json"]
         needed = any(field.is_required() for field in route.body.model_fields.values())
         operation["requestBody"] = {"required": needed, "content": content}
+    elif route.uploads:
+        operation["requestBody"] = {"required": True, "content": {route.uploads: {"schema": {"type": "string"}}}}
     return operation
 
 
@@ -131,6 +133,8 @@ def _responses(route: Route, references: Any, refusals: Sequence[int]) -> Json:
     problems = {*route.problems, *refusals}
     if route.body:
         problems |= {400, 413, 415, 422}
+    elif route.uploads:
+        problems |= {413, 422}
     if route.query:
         problems |= {422}
     document = {"application/problem+json": {"schema": references[ProblemDocument, "serialization"]}}

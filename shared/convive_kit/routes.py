@@ -10,7 +10,16 @@ from datetime import timedelta
 from aiohttp import web
 from pydantic import BaseModel
 
-from convive_kit.http import DECLARED_BODY, DECLARED_QUERY, NoQuery, json_response, parse_query
+from convive_kit.http import (
+    BODY_LIMIT,
+    DECLARED_BODY,
+    DECLARED_QUERY,
+    LARGEST_BODY,
+    NoQuery,
+    json_response,
+    parse_query,
+    too_large,
+)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse | BaseModel]]
 
@@ -47,6 +56,11 @@ class Route:
     """Request headers the handler reads, with what they mean."""
     streams: Sequence[str] = ()
     """Media types of an answer that goes on as long as the caller listens: no time limit."""
+    uploads: str | None = None
+    """The media type of a body that is no JSON; the handler reads it with `upload`."""
+    body_limit: int = BODY_LIMIT
+    time_limit: timedelta | None = None
+    """Where it is not the usual one."""
     documented: bool = True
 
 
@@ -57,7 +71,8 @@ def add_routes(
     checks = {guard.name: guard.check for guard in guards}
     for route in routes:
         check = checks[route.auth] if route.auth else None
-        handler = _served(route, check, None if route.streams else time_limit.total_seconds())
+        limit = (route.time_limit or time_limit).total_seconds()
+        handler = _served(route, check, None if route.streams else limit)
         if route.method == "GET":
             app.router.add_get(route.path, handler, allow_head=True)
         else:
@@ -70,6 +85,9 @@ def _served(
     async def serve(request: web.Request) -> web.StreamResponse:
         request[DECLARED_BODY] = route.body
         request[DECLARED_QUERY] = route.query
+        request[LARGEST_BODY] = route.body_limit
+        if (request.content_length or 0) > route.body_limit:
+            raise too_large(route.body_limit)
         async with asyncio.timeout(limit):
             if check:
                 await check(request)

@@ -30,12 +30,12 @@ class Run:
     """One long job. `skipped` counts by why; `sample` shows a few of what a dry run found."""
 
     id: str
-    filter: Mapping[str, Any]
-    dry_run: bool
-    rate: float | None
-    reason: str
     actor: str
     created_at: datetime
+    filter: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    dry_run: bool = False
+    rate: float | None = None
+    reason: str = ""
     status: Status = "running"
     matched: int = 0
     done: int = 0

@@ -132,12 +132,18 @@ class DirectoryProcess:
             service_token="a service token of the model",
         )
         parking = Parking(cast("Any", parked), now=world.now, step="directory")
-        erasure = Erasure(store, cast("Any", parked), world.now)
+        erasure = Erasure(store, cast("Any", NoImports()), cast("Any", parked), world.now)
         bus.consume(
             topology.DIRECTORY_EVENTS, InvitationNews(store, erasure.erase).handle, park=parking.park, prefetch=20
         )
         for work in (bus.run(), relay.run(), self.membership.run(every=SELDOM)):
             world.spawn(work, self.owner)
+
+
+class NoImports:
+    """Nobody imports tables here."""
+
+    async def forget(self, cabinet_id: str, email_key: str) -> None: ...
 
 
 class DirectorySide:

@@ -229,6 +229,49 @@ async def test_archived_dossiers_are_not_listed(store: AnyStore) -> None:
     assert await store.dossier(dossier.id) is not None
 
 
+async def test_dossiers_are_found_by_what_a_table_calls_them(store: AnyStore) -> None:
+    cabinet, other = str(uuid4()), str(uuid4())
+
+    async def opened_as(name: str, cabinet_id: str = cabinet, external_ref: str | None = None) -> Dossier:
+        opening = Dossier.opened(str(uuid4()), cabinet_id, name, now=NOW, external_ref=external_ref)
+        return await store.save(opening)
+
+    by_reference = await opened_as("Garage Petit", external_ref="C-17")
+    by_name = await opened_as("Boulangerie  Léger")
+    await opened_as("Boulangerie Léger et fils")
+    await opened_as("Boulangerie Léger", other)
+    archived = (await opened_as("Café")).archive(NOW)
+    assert archived
+    await store.save(archived)
+
+    found = await store.dossiers_called(cabinet, ["C-17", "boulangerie leger", "Café", "Nobody"])
+
+    assert sorted(found, key=lambda dossier: dossier.name) == [by_name, by_reference]
+
+
+async def test_members_are_found_by_where_they_are_and_their_email(store: AnyStore) -> None:
+    dossier, other = a_dossier(), a_dossier()
+    one = await store.save(new_member(dossier, email="a@example.com"))
+    await store.save(new_member(dossier, email="b@example.com"))
+    two = await store.save(new_member(other, email="b@example.com"))
+    removed = (await store.save(new_member(other, email="a@example.com"))).remove(NOW)
+    assert removed
+    await store.save(removed)
+
+    found = await store.members_at(
+        {(dossier.id, "a@example.com"), (other.id, "a@example.com"), (other.id, "b@example.com")}
+    )
+
+    assert {member.id for member in found} == {one.id, two.id}
+    assert await store.members_at([]) == []
+
+
+async def test_what_goes_by_the_lane_for_many_is_announced_under_its_own_key(store: AnyStore) -> None:
+    await store.save(Member.added(member_fields(), a_dossier(), a_cabinet(), lane="bulk"))
+
+    assert await outbox(store) == ["user.created.bulk"]
+
+
 async def test_unfinished_dossiers_are_found_until_they_are_finished(store: AnyStore) -> None:
     opening = Dossier.opened(str(uuid4()), str(uuid4()), "Martin", now=NOW, members=(member_fields(),))
     dossier = await store.save(opening)

@@ -31,11 +31,18 @@ class Stored(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """A fact to publish: the short type, the id it is about, and the event's data."""
+    """A fact to publish: the short type, the id it is about, and the event's data. `lane`: a lane of its own on the
+    bus, where it holds nobody up."""
 
     type: str
     subject: str
     data: Mapping[str, Any]
+    lane: str | None = None
+
+    @property
+    def key(self) -> str:
+        """The routing key: the short type, and the lane where there is one."""
+        return f"{self.type}.{self.lane}" if self.lane else self.type
 
 
 Document = TypeVar("Document", bound=Stored, covariant=True)

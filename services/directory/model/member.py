@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -71,15 +72,19 @@ class Member(Stored):
         return invitation_id(DIRECTORY_SOURCE, self.id)
 
     @staticmethod
-    def added(fields: Mapping[str, Any], dossier: Dossier, cabinet: Cabinet) -> Change[Member]:
-        """A new member, who is invited unless `invite_by` is `none`. `fields` are the document's."""
+    def added(
+        fields: Mapping[str, Any], dossier: Dossier, cabinet: Cabinet, *, lane: str | None = None
+    ) -> Change[Member]:
+        """A new member, who is invited unless `invite_by` is `none`. `fields` are the document's; `lane` is the
+        announcement's."""
         member = Member.model_validate({**fields, "dossier_id": dossier.id, "cabinet_id": cabinet.id})
         refuse_unassignable(member.role)
         if member.invite_by != "none":
             note = member.pending(member.invite_by, member.created_at)
             member = member.model_copy(update={"invitation": note})
         created = member.model_copy(update={"version": 1})
-        return Change(None, created, (created.announced("user.created", dossier, cabinet),))
+        announced = dataclasses.replace(created.announced("user.created", dossier, cabinet), lane=lane)
+        return Change(None, created, (announced,))
 
     def edited(
         self, fields: Mapping[str, Any], dossier: Dossier, cabinet: Cabinet, now: datetime

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -11,7 +11,7 @@ from convive_kit.outbox import OutboxEntry
 from directory.model.account import Account, Session
 from directory.model.cabinet import Cabinet
 from directory.model.change import Change, Stored
-from directory.model.dossier import Dossier
+from directory.model.dossier import Dossier, search_key
 from directory.model.member import Member
 from directory.model.refusals import EmailTaken
 from directory.store.documents import differences, from_document
@@ -104,6 +104,18 @@ class MemoryStore:
             ),
         )
         return sorted(found, key=lambda dossier: (dossier.name_key, dossier.id))[:limit]
+
+    async def dossiers_called(self, cabinet_id: str, names: Sequence[str]) -> list[Dossier]:
+        keys = {search_key(name) for name in names}
+        return self._all(
+            Dossier,
+            lambda d: (
+                d.cabinet_id == cabinet_id and d.archived_at is None and (d.name_key in keys or d.external_ref in names)
+            ),
+        )
+
+    async def members_at(self, places: Collection[tuple[str, str]]) -> list[Member]:
+        return self._all(Member, lambda m: (m.dossier_id, m.email_key) in places)
 
     async def every(self, model: type[Document], *, after: str, limit: int) -> list[Document]:
         return sorted(self._all(model, lambda one: one.id > after), key=lambda one: one.id)[:limit]

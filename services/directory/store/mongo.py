@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -14,7 +15,7 @@ from convive_kit.outbox import OUTBOX_INDEX, OutboxEntry, Publishes, Relay
 from directory.model.account import Account, Session
 from directory.model.cabinet import Cabinet
 from directory.model.change import Change, Stored
-from directory.model.dossier import Dossier
+from directory.model.dossier import Dossier, search_key
 from directory.model.member import Member
 from directory.model.refusals import EmailTaken
 from directory.store.documents import differences, from_document
@@ -27,6 +28,11 @@ INDEXES: dict[str, list[IndexModel]] = {
     "dossiers": [
         OUTBOX_INDEX,
         IndexModel([("cabinet_id", 1), ("archived_at", 1), ("name_key", 1), ("_id", 1)], name="list"),
+        IndexModel(
+            [("cabinet_id", 1), ("external_ref", 1)],
+            name="reference",
+            partialFilterExpression={"external_ref": {"$exists": True}},
+        ),
         IndexModel(
             [("unfinished_since", 1)],
             name="unfinished",
@@ -97,10 +103,13 @@ class MongoStore:
             for kind, indexes in INDEXES.items():
                 await self._database[kind].create_indexes(indexes)
 
+    async def announced(self) -> None:
+        """Return when what was handed in so far is announced, or left to a sweeper."""
+        await asyncio.gather(*(relay.drain() for relay in self.relays.values()))
+
     async def drain(self) -> None:
         """Return when everything handed in is decided, and announced or left to a sweeper."""
-        for relay in self.relays.values():
-            await relay.drain()
+        await self.announced()
         for commit in self._commits.values():
             await commit.close()
 
@@ -197,6 +206,18 @@ class MongoStore:
             query |= {"created_at": {"$gte": at}, "$or": [{"created_at": {"$gt": at}}, {"_id": {"$gt": id}}]}
         return await self._find(Member, query, order=("created_at", "_id"), limit=limit)
 
+    async def dossiers_called(self, cabinet_id: str, names: Sequence[str]) -> list[Dossier]:
+        own: dict[str, Any] = {"cabinet_id": cabinet_id, "archived_at": None}
+        by_name = {**own, "name_key": {"$in": [search_key(name) for name in names]}}
+        return await self._find(Dossier, {"$or": [by_name, {**own, "external_ref": {"$in": list(names)}}]})
+
+    async def members_at(self, places: Collection[tuple[str, str]]) -> list[Member]:
+        emails: dict[str, list[str]] = {}
+        for dossier_id, email_key in places:
+            emails.setdefault(dossier_id, []).append(email_key)
+        each = [{"dossier_id": id, "email_key": {"$in": keys}} for id, keys in emails.items()]
+        return await self._find(Member, {"$or": each}) if each else []
+
     async def every(self, model: type[Document], *, after: str, limit: int) -> list[Document]:
         return await self._find(model, {"_id": {"$gt": after}}, order=("_id",), limit=limit)
 
@@ -210,7 +231,7 @@ class MongoStore:
         )
 
     async def _find(
-        self, model: type[Document], query: dict[str, Any], *, order: Sequence[str] = (), limit: int
+        self, model: type[Document], query: dict[str, Any], *, order: Sequence[str] = (), limit: int = 0
     ) -> list[Document]:
         cursor = self._database[model.kind].find(query).limit(limit)
         if order:

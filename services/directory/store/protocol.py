@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime
 from typing import Protocol, TypeAlias, TypeVar
 
@@ -72,6 +72,15 @@ class Store(Protocol):
 
     async def members_of(self, dossier_id: str, *, after: tuple[datetime, str] | None, limit: int) -> list[Member]:
         """Members who are not removed, in the order in which they were added."""
+        ...
+
+    async def dossiers_called(self, cabinet_id: str, names: Sequence[str]) -> list[Dossier]:
+        """Dossiers that are not archived and whose reference is one of these, or whose name but for case and accents;
+        a few hundred names at most."""
+        ...
+
+    async def members_at(self, places: Collection[tuple[str, str]]) -> list[Member]:
+        """Members who are not removed, by dossier and e-mail key; a few hundred at most."""
         ...
 
     async def every(self, model: type[Document], *, after: str, limit: int) -> list[Document]:

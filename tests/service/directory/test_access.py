@@ -6,9 +6,11 @@ from typing import Any
 from uuid import uuid4
 
 from tests.service.directory.driving import ADMIN, SERVICE, Driver, Firm, names, new_email, person
+from tests.service.directory.test_imports import people, table, upload
 
 DOSSIERS, MEMBERS = "/v1/dossiers", "/v1/dossiers/{id}/members"
 MEMBER = f"{MEMBERS}/{{member_id}}"
+IMPORTS = "/v1/imports"
 
 STAFF = "/v1/cabinets/{id}/staff"
 FIRM, OTHER_FIRM = {"cabinet", "staff"}, {"other cabinet", "other staff"}
@@ -45,6 +47,14 @@ ALLOWED: dict[tuple[str, str], set[str]] = {
     ("GET", "/v1/sessions"): PEOPLE,
     ("DELETE", "/v1/sessions/{id}"): set(),  # it takes the id of one's own
     ("DELETE", "/v1/sessions"): PEOPLE,
+    # Asked about an import into that dossier.
+    ("POST", IMPORTS): FIRM | {"administrator"},
+    ("GET", IMPORTS): FIRM | {"administrator"},
+    ("GET", f"{IMPORTS}/{{id}}"): FIRM | {"administrator"},
+    ("GET", f"{IMPORTS}/{{id}}/rows"): FIRM | {"administrator"},
+    ("GET", f"{IMPORTS}/{{id}}/result.csv"): FIRM | {"administrator"},
+    ("POST", f"{IMPORTS}/{{id}}/start"): FIRM | {"administrator"},
+    ("POST", f"{IMPORTS}/{{id}}/abort"): FIRM | {"administrator"},
     ("DELETE", "/v1/sessions/current"): PEOPLE,
     ("GET", "/v1/me"): PEOPLE,
     ("POST", "/internal/v1/redemptions"): {"service"},
@@ -75,6 +85,7 @@ async def test_nobody_can_do_more_than_their_role_on_any_route(driver: Driver, f
         person(), person(role="administrator"), person(role="expense_approver"), person(invite_by="none")
     )
     member, administrator, approver, target = dossier["members"]
+    imported = (await upload(firm, table(*people(1)), dossier_id=dossier["id"])).ok(201)
     other = await driver.firm("Another cabinet")
     (stranger,) = (await other.dossier(person(role="administrator")))["members"]
     callers = {
@@ -110,8 +121,11 @@ async def test_nobody_can_do_more_than_their_role_on_any_route(driver: Driver, f
             callers |= {name: (await driver.sign_in(email)).ok(201)["token"] for name, email in people.items()}
         for name in sorted(callers, key=lambda caller: caller in ALLOWED[method, template]):
             of_firm = template.startswith("/v1/cabinets/{id}") and "keys" not in template
-            cabinet = firm.id if of_firm else str(uuid4()) if "cabinets" in template else dossier["id"]
-            path = template.format(id=cabinet, member_id=asked["id"], account_id=colleague["account_id"], key="0")
+            id = firm.id if of_firm else str(uuid4()) if "cabinets" in template else dossier["id"]
+            id = imported["id"] if IMPORTS in template else id
+            path = template.format(id=id, member_id=asked["id"], account_id=colleague["account_id"], key="0")
+            if template == IMPORTS:
+                path = f"{path}?dossier_id={dossier['id']}"
             answer = await driver.call(method, path, {} if method in ("POST", "PATCH") else None, callers[name])
             about = f"{name}: {method} {path} answered {answer.status}"
             if name not in ALLOWED[method, template]:
