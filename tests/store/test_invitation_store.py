@@ -133,20 +133,6 @@ async def test_a_change_is_carried_out_whole_with_its_history_and_its_facts(made
     assert {entry["at"] for entry in entries} == {later(hours=1)}
 
 
-async def test_a_message_is_found_by_the_id_that_its_provider_gave_it(made: Made) -> None:
-    for number, sends in ((1, 1), (2, 2)):
-        change = a_new(channel="sms", phone="+33612345678")
-        await made.store.save(change)
-        for send in range(1, sends + 1):
-            cause = replace(a_cause(), detail={"send": send, "provider_id": f"m-{number}-{send}"})
-            change = change.after.accepted(change.after.send_sequence, cause, POLICY)
-            await made.store.save(change)
-
-    assert await made.store.sent_as("m-2-2") == (change.after.id, 2)
-    assert await made.store.sent_as("m-2-1") == (change.after.id, 1)
-    assert await made.store.sent_as("m-2-3") is None
-
-
 async def test_what_became_none_is_gone_when_loaded(made: Made) -> None:
     first = a_new(phone="+33612345678", employee_code="E-1")
     await made.store.save(first)

@@ -203,7 +203,6 @@ async def a_busy_invitation_database(place: Place) -> Calls:
         "MongoStore.save": [partial(store.save, opened)],
         "MongoStore.history": [partial(store.history, change.after.id)],
         "MongoStore.due": [partial(store.due, NOW, 20, channels) for channels in (["none"], ["email", "sms", "none"])],
-        "MongoStore.sent_as": [partial(store.sent_as, id) for id in ("m-1", "nobody's")],
         "MongoStore.disarmed": [partial(store.disarmed, 10)],
         "MongoStore.is_empty": [store.is_empty],
         "MongoStore.learn_cabinet": [

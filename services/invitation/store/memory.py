@@ -52,13 +52,6 @@ class MemoryStore:
     async def history(self, id: str) -> Sequence[Step]:
         return list(self._histories.get(id, ()))
 
-    async def sent_as(self, provider_id: str) -> tuple[str, int] | None:
-        for id, steps in self._histories.items():
-            for detail in (step.detail or {} for step in steps):
-                if detail.get("provider_id") == provider_id:
-                    return id, int(detail["send"])
-        return None
-
     async def due(self, now: datetime, limit: int, channels: Sequence[str]) -> Sequence[Invitation]:
         due = [
             i for i in self._invitations.values() if i.channel in channels and i.due_at is not None and i.due_at <= now

@@ -58,12 +58,6 @@ INDEXES = (
     IndexModel(["channel", "due_at"], name="due", partialFilterExpression={"due_at": {"$exists": True}}),
     OUTBOX_INDEX,
     IndexModel("disarmed", name="disarmed", partialFilterExpression={"disarmed": True}),
-    # Messages that a provider gave an id: of text messages alone.
-    IndexModel(
-        "history.detail.provider_id",
-        name="sent_as",
-        partialFilterExpression={"history.detail.provider_id": {"$exists": True}},
-    ),
     *LIST_INDEXES,
     *PERSONAL_INDEXES,
     *SEND_INDEXES,
@@ -158,13 +152,6 @@ class MongoStore:
         async with database_call():
             document = await self._invitations.find_one({"_id": id}, {"history": 1})
         return [] if document is None else steps_of(document)
-
-    async def sent_as(self, provider_id: str) -> tuple[str, int] | None:
-        wanted = {"history.detail.provider_id": provider_id}
-        step = {"history": {"$elemMatch": {"detail.provider_id": provider_id}}}
-        async with database_call():
-            document = await self._invitations.find_one(wanted, step)
-        return (document["_id"], int(document["history"][0]["detail"]["send"])) if document else None
 
     async def due(self, now: datetime, limit: int, channels: Sequence[str]) -> Sequence[Invitation]:
         due = {"channel": {"$in": list(channels)}, "due_at": {"$lte": now}}

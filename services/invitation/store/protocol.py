@@ -108,10 +108,6 @@ class Store(Protocol):
         """All steps, oldest first; empty for an unknown id."""
         ...
 
-    async def sent_as(self, provider_id: str) -> tuple[str, int] | None:
-        """The invitation and the send of a message that its provider knows by this id; None when it is not ours."""
-        ...
-
     async def due(self, now: datetime, limit: int, channels: Sequence[str]) -> Sequence[Invitation]:
         """Invitations of these channels at which something must happen, those longest due first."""
         ...

@@ -40,11 +40,6 @@ class Receipts:
         """The send of a genuine reference; costs no call to the database."""
         return self._references.read(reference)
 
-    async def send_known_as(self, provider_id: str) -> Send | None:
-        """The send of a message by its id at the provider. Raises a `Retry` in an outage."""
-        found = await self._store.sent_as(provider_id)
-        return Send(*found) if found else None
-
     async def record(self, send: Send, receipt: Receipt, *, by: str, id: str) -> None:
         """Returns when it is committed, or when there is nothing to commit. `by` and `id` name the provider and the
         message at the provider's: the same outcome of it counts once. Raises a `Retry` in an outage."""
