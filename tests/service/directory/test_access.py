@@ -6,7 +6,8 @@ from typing import Any
 from uuid import uuid4
 
 from tests.service.directory.driving import ADMIN, SERVICE, Driver, Firm, names, new_email, person
-from tests.service.directory.test_imports import people, table, upload
+from tests.service.directory.test_imports import people as rows_of
+from tests.service.directory.test_imports import table, upload
 
 DOSSIERS, MEMBERS = "/v1/dossiers", "/v1/dossiers/{id}/members"
 MEMBER = f"{MEMBERS}/{{member_id}}"
@@ -85,7 +86,7 @@ async def test_nobody_can_do_more_than_their_role_on_any_route(driver: Driver, f
         person(), person(role="administrator"), person(role="expense_approver"), person(invite_by="none")
     )
     member, administrator, approver, target = dossier["members"]
-    imported = (await upload(firm, table(*people(1)), dossier_id=dossier["id"])).ok(201)
+    imported = (await upload(firm, table(*rows_of(1)), dossier_id=dossier["id"])).ok(201)
     other = await driver.firm("Another cabinet")
     (stranger,) = (await other.dossier(person(role="administrator")))["members"]
     callers = {
