@@ -29,6 +29,7 @@ from directory.model.account import Account, Session
 from directory.model.dossier import Dossier
 from directory.model.member import Member
 from directory.store import mongo as directory_mongo
+from directory.store.imports import Import, Imports
 from invitation.lifecycle.states import State
 from invitation.store import mongo as invitation_mongo
 from invitation.store import statistics
@@ -58,6 +59,10 @@ LOOKS_NOTHING_UP = {
     "Bulks.begin",
     "Erasures.begin",
     "MongoStore.add_session",
+    "Imports.add_part",
+    "Imports.begin",
+    "Imports.prepare",
+    "MongoStore.announced",
     "MongoStore.drain",
     "MongoStore.prepare",
     "OpsTokens.create",
@@ -394,6 +399,41 @@ async def test_counting_reads_no_document(place: Place) -> None:
 # --- directory ----------------------------------------------------------------------------------------------------
 
 
+async def calls_of_imports(database: Database, cabinet_id: str, dossier_id: str) -> Calls:
+    imports = Imports(database)
+    await imports.prepare()
+
+    def an_import(number: int) -> Import:
+        return Import(
+            **a_run(later(seconds=number)), cabinet_id=cabinet_id, dossier_id=dossier_id, file="people.csv", digest="d",
+            encoding="utf-8", separator=";", headings=(), ignored=(), invited_by=None, expires_at=later(days=30),
+        )  # fmt: skip
+
+    row: dict[str, Any] = {"verdict": "ready", "email_key": "p1@example.com", "cells": [], "faults": []}
+    for number in range(50):
+        await imports.begin(an_import(number))
+    run = await imports.claim("worker", NOW)
+    assert run is not None
+    for number in range(5):
+        await imports.add_part(run, number, [row, {**row, "verdict": "fault"}])
+    of = partial(imports.of_cabinet, cabinet_id, limit=20)
+    return {
+        **calls_of_runs("Imports", imports, run, an_import(99)),
+        "Imports.prepare": [imports.prepare],
+        "Imports.of_cabinet": [
+            partial(of, only, after=after) for only in (None, dossier_id) for after in (None, (NOW, run.id))
+        ],
+        "Imports.start": [partial(imports.start, run.id, "email", NOW)],
+        "Imports.add_part": [partial(imports.add_part, run, 5, [row])],
+        "Imports.part": [partial(imports.part, run.id, 1)],
+        "Imports.parts": [partial(imports.parts, run.id)],
+        "Imports.record_part": [partial(imports.record_part, run.id, 1, {0: ("added", [])})],
+        "Imports.rows": [partial(imports.rows, run.id, which, limit=20) for which in ((), ("ready",))],
+        "Imports.rows_of": [partial(imports.rows_of, "p1@example.com")],
+        "Imports.forget": [partial(imports.forget, cabinet_id, "p1@example.com")],
+    }  # fmt: skip
+
+
 async def test_every_call_of_the_directory_reads_an_index_in_order(place: Place) -> None:
     store = directory_mongo.MongoStore(place.database, bus=Silence(), entries_of=entries(lambda: NOW), now=lambda: NOW)
     await store.prepare()
@@ -416,6 +456,7 @@ async def test_every_call_of_the_directory_reads_an_index_in_order(place: Place)
     calls: Calls = {
         "MongoStore.prepare": [store.prepare],
         "MongoStore.drain": [store.drain],
+        "MongoStore.announced": [store.announced],
         "MongoStore.save": [partial(store.save, member.changed(employee_code="E7"))],
         "MongoStore.cabinet": [partial(store.cabinet, cabinet.id)],
         "MongoStore.dossier": [partial(store.dossier, dossier.id)],
@@ -433,6 +474,9 @@ async def test_every_call_of_the_directory_reads_an_index_in_order(place: Place)
             for after in (None, ("dossier 12", str(uuid4())))
         ],
         "MongoStore.members_of": [partial(store.members_of, dossier.id, after=a, limit=20) for a in (None, page)],
+        "MongoStore.dossiers_called": [partial(store.dossiers_called, cabinet.id, ["Dossier 3", "REF-1"])],
+        "MongoStore.members_at": [partial(store.members_at, [(dossier.id, "p1@example.com"), (dossier.id, "p2@x.fr")])],
+        "MongoStore.see_session": [partial(store.see_session, session.id, NOW)],
         "MongoStore.every": [partial(store.every, model, after="", limit=20) for model in (Dossier, Member, Account)],
         "MongoStore.removed_before": [partial(store.removed_before, later(days=1), limit=20)],
         "MongoStore.unfinished_dossiers": [partial(store.unfinished_dossiers, later(days=1), limit=20)],
@@ -440,6 +484,7 @@ async def test_every_call_of_the_directory_reads_an_index_in_order(place: Place)
         "MongoStore.add_session": [partial(store.add_session, session.model_copy(update={"id": "t"}))],
         "MongoStore.end_session": [partial(store.end_session, session.id)],
         "Relay.sweep": [relay.sweep for relay in store.relays.values()],
+        **await calls_of_imports(place.database, cabinet.id, dossier.id),
     }
 
     assert set(calls) == offered(directory.store) | {"Relay.sweep"}
