@@ -260,11 +260,10 @@ class InvitationProcess:
         """SIGTERM: what the composition root stops, in its order, within the grace period."""
         try:
             async with asyncio.timeout(GRACE):
-                bus, relay, due, replayer = self._running
+                bus, *loops = self._running
                 await self._bus.drain()
-                await _cancelled(replayer)
-                await _cancelled(due)
-                await _cancelled(relay)
+                for loop in reversed(loops):
+                    await _cancelled(loop)
                 await _cancelled(bus)
                 await self._opened.relay.drain()
                 await self._delivery.drain()

@@ -61,7 +61,9 @@ def test_extending_a_link_that_ran_out_before_it_was_sent_sends_it() -> None:
         scene.operate(scene.processes[0], guest, "extend")
         scene.rest()
         scene.check_at_rest()
-        assert [mail.link_sequence for mail in scene.world.mails] == [1]
+        # Once with the extension, then as often as people are reminded.
+        assert {mail.link_sequence for mail in scene.world.mails} == {1}
+        assert [mail.send for mail in scene.world.mails] == [2, 3, 4]
     finally:
         scene.close()
 

@@ -44,7 +44,7 @@ async def test_all_is_well_and_each_check_says_so(stack: Stack) -> None:
     async def says_what_it_is_at() -> bool:
         answer = (await stack.invitation.call("GET", "/v1/checks", token=stack.ops_token)).ok()
         said = [(process["parts"], process["providers"]) for process in answer["processes"]]
-        return (["web", "worker"], {"email": True}) in said
+        return (["web", "worker"], {"email": True, "sms": True}) in said
 
     await until(says_what_it_is_at)
     parts = {"broker", "topology", "consumers", "database", "indexes", "clock", "mail server", "directory"}
