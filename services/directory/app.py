@@ -11,6 +11,8 @@ from typing import Literal
 from convive_contracts.topology import DIRECTORY_EVENTS, DIRECTORY_PARKED
 from convive_kit.bus import Bus, BusAway
 from convive_kit.edge import Render, make_app
+from convive_kit.event_log import EventLog
+from convive_kit.feed import Feed
 from convive_kit.group_commit import GroupCommit
 from convive_kit.http import problem_response
 from convive_kit.logs import get_logger
@@ -57,6 +59,7 @@ from directory.web.clients import ClientPages
 from directory.web.desk import Desk
 from directory.web.entry import EntryPages
 from directory.web.frame import Frame
+from directory.web.live import FAMILIES, Live
 from directory.web.password_pages import PasswordPages
 from directory.web.team import TeamPages
 from directory.web.users import UserPages
@@ -137,6 +140,8 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
         frame = Frame(settings)
         visitors = Visitors(entrance, settings)
         desk = Desk(frame, visitors, store)
+        feed = Feed(EventLog(settings.amqp_url.get_secret_value()), families=FAMILIES, now=clock.now)
+        process.spawn("event feed", feed.run(process.stopping))
         pages = (
             frame,
             EntryPages(frame, visitors, entrance, membership, settings),
@@ -144,6 +149,7 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
             ClientPages(frame, desk, store, membership, admission),
             UserPages(frame, desk, store, membership, admission),
             TeamPages(frame, desk, store, staff),
+            Live(feed, desk, store),
         )
         resources = (
             Cabinets(store, clock.now),
