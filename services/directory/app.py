@@ -39,8 +39,10 @@ from directory.api.members import Members
 from directory.api.password_resets import PasswordResets
 from directory.api.sessions import Sessions
 from directory.api.staff import StaffRoutes
+from directory.digest import DigestLetters, Digests
 from directory.entrance import Entrance
 from directory.erasure import Erasure
+from directory.invitation_service import InvitationService
 from directory.letters.letters import Letters
 from directory.letters.postman import Postman, Writer
 from directory.letters.stationery import Stationery
@@ -53,7 +55,9 @@ from directory.settings import DirectorySettings
 from directory.staff import INVITED, Staff, StaffLetters
 from directory.store.mongo import MongoStore
 from directory.web import wording
+from directory.web.digest_pages import DigestPages
 from directory.web.entry import EntryPages
+from directory.web.face_pages import FacePages
 from directory.web.frame import Frame
 from directory.web.password_pages import PasswordPages
 from directory.web.visitors import Visitors
@@ -85,12 +89,13 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
     password_links = PasswordLinks(
         store, settings.signing_keys, settings.directory_url, clock.now, life=settings.password_link_life
     )
+    digest_letters = DigestLetters(store, settings.signing_keys, settings.directory_url)
     parked = ParkedMessages(database[PARKED])
     # Stopped from the last to the first: requests, sweepers, announcements, consumers, then what they wrote.
     process.on_stop("writes", store.drain)
     process.spawn("clock", clock.run())
     erasure = Erasure(store, parked, clock.now)
-    news = InvitationNews(store, erasure.erase)
+    news = InvitationNews(store, erasure.erase, clock.now)
     if "worker" in parts:
         parked_commit = GroupCommit(database[PARKED], observe=metrics.groups_of(PARKED))
         parking = Parking(parked_commit, now=clock.now, step="directory")
@@ -130,12 +135,18 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
         callers = Callers(store, entrance, admin_token=settings.admin_token, service_token=settings.service_token)
         admission = Admission(store, membership, clock.now)
         staff = Staff(store, passwords, letters, limiter, clock.now)
+        invitation_service = InvitationService(
+            settings.invitation_internal_url or settings.invitation_url, settings.service_token.get_secret_value()
+        )
+        process.on_stop("invitation service", invitation_service.close)
         frame = Frame(settings)
         visitors = Visitors(entrance, settings)
         pages = (
             frame,
             EntryPages(frame, visitors, entrance, membership, settings),
             PasswordPages(frame, resets, settings),
+            FacePages(frame, visitors, store, invitation_service),
+            DigestPages(frame, visitors, store, digest_letters),
         )
         resources = (
             Cabinets(store, clock.now),
@@ -177,13 +188,15 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
         render=render,
     )
     port = await process.serve(app, settings.directory_host, settings.directory_port)
-    await _prepare(clock, store, parked, letters)
+    digests = Digests(database, store, letters, clock.now)
+    await _prepare(clock, store, parked, letters, digests)
     prepared.set()
     if "worker" in parts:
         process.spawn("membership", membership.run())
         writers: dict[str, Writer] = {
             "password_reset": password_links.reset_letter,
             "password_changed": password_links.changed_letter,
+            "digest": digest_letters.write,
             INVITED: StaffLetters(store, password_links, settings.directory_url).invited,
         }
         postman = Postman(
@@ -195,6 +208,7 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
             first_backoff=settings.first_backoff,
         )
         process.spawn("letters", postman.run())
+        process.spawn("digests", digests.run())
         for kind, relay in store.relays.items():
             process.spawn(f"outbox of {kind}", relay.run())
         if settings.retention is not None:
@@ -209,7 +223,7 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
     return port
 
 
-async def _prepare(clock: DatabaseClock, *stores: MongoStore | ParkedMessages | Letters) -> None:
+async def _prepare(clock: DatabaseClock, *stores: MongoStore | ParkedMessages | Letters | Digests) -> None:
     while True:
         try:
             await clock.measure()
