@@ -86,7 +86,7 @@ async def test_a_mail_that_comes_back_is_failed_with_a_reason_and_the_firm_sees_
     assert (detail["state"], detail["reason"], detail["due_at"]) == ("failed", "unknown_address", None)
     [step] = steps(detail, "bounced")
     assert step["detail"] == {
-        "of_send": 1,
+        "send": 1,
         "reason": "unknown_address",
         "status": "5.1.1",
         "reply": "550 5.1.1 <…>: Recipient address rejected: User unknown",

@@ -63,7 +63,7 @@ async def test_of_a_message_in_two_parts_a_later_success_of_one_does_not_hide_th
         detail = await stack.detail(member)
     assert (detail["state"], detail["reason"]) == ("failed", "handset_off")
     assert steps(detail) == ["created", "accepted", "delivered", "bounced", "gave_up", "delivered"]
-    assert detail["history"][3]["detail"] == {"of_send": 1, "reason": "handset_off", "code": "E7"}
+    assert detail["history"][3]["detail"] == {"send": 1, "reason": "handset_off", "code": "E7"}
     assert [len(heard.of(f"invitation.{fact}", member.id)) for fact in ("delivered", "bounced", "failed")] == [1, 1, 1]
 
 
