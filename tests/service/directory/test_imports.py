@@ -11,6 +11,7 @@ from uuid import uuid4
 import aio_pika
 
 from convive_contracts import DIRECTORY_SOURCE, INVITATION_SOURCE, invitation_id, new_event
+from convive_contracts.events import UserCreated
 from convive_contracts.topology import INVITATION_BULK
 from convive_kit.runs import LEASE
 from tests.service.directory.driving import Answer, Driver, Firm, eventually, person
@@ -66,7 +67,9 @@ def announced(firm: Firm, dossier_id: str) -> list[Any]:
     return [
         event.data
         for event in firm.driver.heard
-        if event.short_type == "user.created" and event.data.dossier.id == dossier_id
+        if event.short_type == "user.created"
+        and isinstance(event.data, UserCreated)
+        and event.data.dossier.id == dossier_id
     ]
 
 
