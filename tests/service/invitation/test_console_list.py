@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.running import LAST_NAME, Answer, Cabinet, Member, Stack
+from tests.running import LAST_NAME, Answer, Cabinet, Member, Stack, until
 from tests.service.invitation.console import Operator, operator, words
 
 _LINK = re.compile(r'href="/ops/invitations/([0-9a-f-]{36})"')
@@ -114,5 +114,10 @@ async def test_the_list_is_carried_out_and_that_is_recorded(stack: Stack) -> Non
     answer = await one.get(link.replace("&amp;", "&"))
     assert (answer.status, member.email in answer.text) == (200, True)
     path = f"/v1/audit?actor=ops:{name}"
-    (record,) = (await stack.invitation.call("GET", path, token=stack.ops_token)).ok()["items"]
-    assert (record["action"], record["after"]) == ("invitations.export", {"rows": 1})
+
+    async def recorded() -> bool:
+        # What came of it is noted once the last line is out of the house.
+        (record,) = (await stack.invitation.call("GET", path, token=stack.ops_token)).ok()["items"]
+        return (record["action"], record["after"]) == ("invitations.export", {"rows": 1})
+
+    await until(recorded)
