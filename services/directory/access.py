@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from uuid import UUID
+
+from aiohttp import web
 
 from convive_kit.errors import NotAllowed
 from convive_kit.http import invalid, not_found
@@ -112,3 +115,12 @@ class Access:
         if member is None or member.dossier_id != ground.dossier.id or member.removed_at:
             raise not_found("member")
         return member
+
+
+def path_id(request: web.Request, what: str) -> str:
+    """The id of `what` in the path (`{id}`, or `{member_id}`), in the form ids are kept in."""
+    text = request.match_info.get(f"{what}_id") or request.match_info["id"]
+    try:
+        return str(UUID(text))
+    except ValueError:
+        raise not_found(what) from None

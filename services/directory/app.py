@@ -61,10 +61,14 @@ from directory.store.imports import Imports
 from directory.store.mongo import MongoStore
 from directory.throttle import Throttle
 from directory.web import wording
+from directory.web.clients import ClientPages
+from directory.web.desk import Desk
 from directory.web.entry import EntryPages
 from directory.web.frame import Frame
 from directory.web.password_pages import PasswordPages
 from directory.web.session_pages import SessionPages
+from directory.web.team import TeamPages
+from directory.web.users import UserPages
 from directory.web.visitors import Visitors
 
 Part = Literal["web", "worker"]
@@ -149,11 +153,15 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
         staff = Staff(store, passwords, letters, limiter, clock.now)
         frame = Frame(settings)
         visitors = Visitors(entrance, known_browsers, settings)
+        desk = Desk(frame, visitors, store)
         pages = (
             frame,
             EntryPages(frame, visitors, entrance, membership, settings),
             PasswordPages(frame, visitors, resets, settings),
             SessionPages(frame, visitors, entrance),
+            ClientPages(frame, desk, store, membership, admission),
+            UserPages(frame, desk, store, membership, admission),
+            TeamPages(frame, desk, store, staff),
         )
         resources = (
             Cabinets(store, clock.now),

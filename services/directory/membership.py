@@ -25,7 +25,7 @@ from directory.model.change import Change
 from directory.model.dossier import Dossier, search_key
 from directory.model.member import Member
 from directory.model.refusals import DossierArchived, EmailTaken, FieldRefused, MemberGone
-from directory.model.roles import refuse_unassignable
+from directory.model.roles import ROLES, refuse_unassignable
 from directory.store.protocol import Store, settle
 
 log = structlog.stdlib.get_logger(__name__)
@@ -57,6 +57,10 @@ class Membership:
         self._retired = retired
         self._now = now
         self._patience = patience
+
+    def may_be_given(self, role: str) -> bool:
+        """Whether somebody who does not have that role can be given it."""
+        return role in ROLES and role not in self._retired
 
     async def open_dossier(
         self, opening: Change[Dossier], cabinet: Cabinet, members: Sequence[Change[Member]]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from uuid import UUID
 
 from aiohttp import web
 from pydantic import SecretStr
@@ -11,7 +10,7 @@ from pydantic import SecretStr
 from convive_kit.auth import bearer_token, holder_of, parse_api_key, same_secret, secret_hash, unauthorized
 from convive_kit.http import not_found
 from convive_kit.routes import Guard
-from directory.access import CABINET_HEADER, Access, Caller, Ground, NotForYou
+from directory.access import CABINET_HEADER, Access, Caller, Ground, NotForYou, path_id
 from directory.entrance import Entrance
 from directory.model.cabinet import Cabinet
 from directory.model.dossier import Dossier
@@ -115,12 +114,3 @@ def _or(token: SecretStr, check: Callable[[web.Request], Awaitable[None]]) -> Ca
             await check(request)
 
     return either
-
-
-def path_id(request: web.Request, what: str) -> str:
-    """The id of `what` in the path (`{id}`, or `{member_id}`), in the form ids are kept in."""
-    text = request.match_info.get(f"{what}_id") or request.match_info["id"]
-    try:
-        return str(UUID(text))
-    except ValueError:
-        raise not_found(what) from None

@@ -98,21 +98,22 @@ class Member(Stored):
         fields = {name: value for name, value in fields.items() if getattr(self, name) != value}
         if not fields:
             return None
-        if self._accepted and fields.get("email_key", self.email_key) != self.email_key:
+        if self.accepted and fields.get("email_key", self.email_key) != self.email_key:
             raise EmailIsLogin
         if "role" in fields:
             refuse_unassignable(fields["role"])
         after = self.model_copy(update=fields)
         if after.invite_by == "sms" and after.phone is None:
             raise FieldRefused("A phone number is needed: this person is invited by SMS.", field="phone")
-        readdressed = not self._accepted and ("email" in fields or "phone" in fields)
+        readdressed = not self.accepted and ("email" in fields or "phone" in fields)
         if readdressed and self.invitation and self.invitation.state not in _NOT_INVITABLE:
             note = self.pending(after.invite_by, now)
             fields["invitation"] = note
         return self.changed(after.announced("user.updated", dossier, cabinet), **fields)
 
     @property
-    def _accepted(self) -> bool:
+    def accepted(self) -> bool:
+        """Whether the person has used their link up: their e-mail is a login since."""
         # The invitation service may say so before we could note whose account it was.
         return self.account_id is not None or (self.invitation is not None and self.invitation.state in _IN)
 
@@ -191,7 +192,7 @@ class Member(Stored):
         Whoever has accepted already is not to be invited once more."""
         if self.removed_at:
             return None
-        told = self.model_copy(update={"invite_by": "none"}) if self._accepted else self
+        told = self.model_copy(update={"invite_by": "none"}) if self.accepted else self
         return self.changed(told.announced("user.created", dossier, cabinet))
 
     def announced(self, type: str, dossier: Dossier, cabinet: Cabinet) -> Announcement:

@@ -12,6 +12,7 @@ from convive_kit.http import form_body
 from convive_kit.routes import Route
 from directory.entrance import Entrance, WrongCredentials, login_key
 from directory.membership import Membership
+from directory.model.member import Member
 from directory.model.refusals import CodeSpent
 from directory.model.roles import capabilities
 from directory.settings import DirectorySettings
@@ -34,6 +35,12 @@ REMARKS = {
 class SignInForm(BaseModel):
     email: Annotated[str, Field(max_length=320)] = ""
     password: Annotated[str, Field(max_length=4096)] = ""
+    # The page that was asked for before.
+    next: Annotated[str, Field(max_length=2000)] = "/"
+
+
+def _manages_users(member: Member) -> bool:
+    return capabilities(member.role, own_expense_reports=False)["manage_users"]
 
 
 class EntryPages:
@@ -53,13 +60,29 @@ class EntryPages:
 
     def routes(self) -> list[Route]:
         return [
-            page("GET", "/", self.home),
+            page("GET", "/", self.start),
+            page("GET", "/files", self.home),
+            page("GET", "/firms", self.firms),
             page("GET", "/sign-in", self.sign_in_form),
             page("POST", "/sign-in", self.sign_in),
-            page("GET", "/sign-out", self.home),  # somebody's reloaded page
+            page("GET", "/sign-out", self.start),  # somebody's reloaded page
             page("POST", "/sign-out", self.sign_out),
             page("GET", "/handoff", self.handoff),
         ]
+
+    async def start(self, request: web.Request) -> web.Response:
+        """Whoever works for a firm begins at its clients, everybody else at their own files."""
+        account = await self._visitors.account(request)
+        if account is None or not account.firms:
+            return await self.home(request)
+        return see_other(f"/firms/{next(iter(account.firms))}/clients" if len(account.firms) == 1 else "/firms")
+
+    async def firms(self, request: web.Request) -> web.Response:
+        account = await self._visitors.account(request)
+        if account is None:
+            return see_other("/sign-in")
+        firms = [cabinet for cabinet, _ in await self._membership.firms(account)]
+        return self._frame.page(request, "firms.html", account=account, firms=firms)
 
     async def home(self, request: web.Request) -> web.Response:
         account = await self._visitors.account(request)
@@ -68,6 +91,7 @@ class EntryPages:
         places = [
             {
                 "dossier": place.dossier.name,
+                "users": f"/clients/{place.dossier.id}/users" if _manages_users(place.member) else None,
                 "cabinet": place.cabinet,
                 "role": wording.role_words(place.member.role),
                 "may": wording.may(
@@ -86,9 +110,11 @@ class EntryPages:
 
     async def sign_in_form(self, request: web.Request) -> web.Response:
         if await self._visitors.account(request):
-            return see_other("/")
+            return see_other(own_path(request.query.get("next", "/")))
         remark = REMARKS.get(request.query.get("reason", ""))
-        return self._frame.page(request, "sign_in.html", remark=remark, wrong=False, email="")
+        return self._frame.page(
+            request, "sign_in.html", remark=remark, wrong=False, email="", next=own_path(request.query.get("next", "/"))
+        )
 
     async def sign_in(self, request: web.Request) -> web.Response:
         self._frame.refuse_foreign(request)
@@ -97,8 +123,10 @@ class EntryPages:
         try:
             signed_in = await self._entrance.sign_in(login_key(form.email), form.password, browser)
         except WrongCredentials:
-            return self._frame.page(request, "sign_in.html", status=401, remark=None, wrong=True, email=form.email)
-        return await self._visitors.let_in(request, signed_in)
+            return self._frame.page(
+                request, "sign_in.html", status=401, remark=None, wrong=True, email=form.email, next=own_path(form.next)
+            )
+        return await self._visitors.let_in(request, signed_in, to=own_path(form.next))
 
     async def sign_out(self, request: web.Request) -> web.Response:
         self._frame.refuse_foreign(request)
@@ -120,3 +148,10 @@ class EntryPages:
         response.del_cookie(HANDOFF_COOKIE, path="/", domain=self._settings.cookie_domain or None)
         self._frame.remember_language(request, response)
         return response
+
+
+def own_path(path: str) -> str:
+    """The path of a page of ours, or the start: nobody is sent on to another site (`//host` and backslashes lead
+    there too)."""
+    plain = path.startswith("/") and not path.startswith("//") and "\\" not in path and path.isprintable()
+    return path if plain else "/"

@@ -21,20 +21,25 @@ from directory.web.language import LANGUAGES, Language, language_of, msgid, tran
 
 _ROOM = Path(__file__).parent
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
-    "base-uri 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
+    "img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Vary": "Accept-Language, Cookie",
     "X-Robots-Tag": "noindex, nofollow",
 }
 
 _PROBLEMS = {
-    403: msgid("This form did not come from this site. Please open the page anew and try again."),
+    403: msgid("Your role does not allow this. The firm can change that."),
     404: msgid("There is no such page."),
     429: msgid("There were too many attempts. Please wait a few minutes, then try again."),
     503: msgid("We cannot do this at the moment. Please try again shortly."),
 }
+_FOREIGN_FORM = msgid("This form did not come from this site. Please open the page anew and try again.")
 _OTHER_PROBLEM = msgid("Something went wrong. Please try again.")
+
+
+HERE = web.RequestKey[Any]("here", object)
+"""Where the visitor stands (`desk.Here`), for the ways to other pages around this one."""
 
 
 class Frame:
@@ -51,7 +56,11 @@ class Frame:
 
     def page(self, request: web.Request, template: str, *, status: int = 200, **content: Any) -> web.Response:
         language = language_of(request)
-        html = self._environments[language].get_template(template).render(path=request.path, **content)
+        html = (
+            self._environments[language]
+            .get_template(template)
+            .render(path=request.path, here=request.get(HERE), **content)
+        )
         headers = {**_HEADERS, "Content-Language": language}
         response = web.Response(text=html, status=status, content_type="text/html", headers=headers)
         self.remember_language(request, response)
@@ -63,6 +72,8 @@ class Frame:
         if for_programs or "text/html" not in request.headers.get("Accept", ""):
             return problem_response(request, problem)
         explanation = _PROBLEMS.get(problem.status, _OTHER_PROBLEM)
+        if problem.slug == "foreign_form":
+            explanation = _FOREIGN_FORM
         page = self.page(request, "notice.html", status=problem.status, explanation=explanation)
         page.headers.update(problem.headers)
         return page
@@ -117,6 +128,8 @@ class Frame:
         filters: dict[str, Any] = environment.filters  # pyright: ignore
         filters["name"] = _isolated
         filters["address"] = _breakable
+        filters["moment"] = partial(wording.moment, language=language)
+        filters["day"] = partial(wording.day, language=language)
         filters["phone"] = partial(wording.phone, language=language)
         return environment
 
