@@ -14,6 +14,8 @@ from uuid import uuid4
 from convive_contracts.topology import DIRECTORY_EVENTS, DIRECTORY_PARKED
 from convive_kit.bus import Bus, BusAway
 from convive_kit.edge import Render, make_app
+from convive_kit.event_log import EventLog
+from convive_kit.feed import Feed
 from convive_kit.group_commit import GroupCommit
 from convive_kit.http import problem_response
 from convive_kit.logs import get_logger
@@ -65,6 +67,7 @@ from directory.web.clients import ClientPages
 from directory.web.desk import Desk
 from directory.web.entry import EntryPages
 from directory.web.frame import Frame
+from directory.web.live import FAMILIES, Live
 from directory.web.password_pages import PasswordPages
 from directory.web.session_pages import SessionPages
 from directory.web.team import TeamPages
@@ -154,6 +157,8 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
         frame = Frame(settings)
         visitors = Visitors(entrance, known_browsers, settings)
         desk = Desk(frame, visitors, store)
+        feed = Feed(EventLog(settings.amqp_url.get_secret_value()), families=FAMILIES, now=clock.now)
+        process.spawn("event feed", feed.run(process.stopping))
         pages = (
             frame,
             EntryPages(frame, visitors, entrance, membership, settings),
@@ -162,6 +167,7 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
             ClientPages(frame, desk, store, membership, admission),
             UserPages(frame, desk, store, membership, admission),
             TeamPages(frame, desk, store, staff),
+            Live(feed, desk, store),
         )
         resources = (
             Cabinets(store, clock.now),

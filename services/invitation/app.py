@@ -20,6 +20,7 @@ from convive_kit.auth import holder_of
 from convive_kit.bus import Bus, BusAway
 from convive_kit.edge import make_app
 from convive_kit.event_log import EventLog
+from convive_kit.feed import Feed
 from convive_kit.group_commit import GroupCommit
 from convive_kit.http import Problem, problem_response
 from convive_kit.logs import get_logger
@@ -85,7 +86,7 @@ from invitation.ops.replay_api import ReplayApi
 from invitation.ops.replaying import Replayer
 from invitation.ops.retention import Forgetting
 from invitation.ops.statistics import Stats
-from invitation.ops.stream import Feed, Streaming
+from invitation.ops.stream import Streaming
 from invitation.ops.tokens_api import TokensApi
 from invitation.pages.handlers import LinkPages
 from invitation.pages.render import PageRenderer
@@ -252,7 +253,7 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
         service = Guard("service", "The token the two services share.", holder_of(settings.service_token))
         guards = (*callers.guards, *sessions.guards, service)
         console = Frame(sessions)
-        feed = Feed(event_log, now=clock.now)
+        feed = Feed(event_log, families=("invitation",), now=clock.now)
         streaming = Streaming(feed, callers)
         checks = Checks(settings, client, directory, processes, now=clock.now, mail_trouble=pool.trouble)
         acting = Acting(store, directory, auditing, policy=policy, now=clock.now, due_changed=due.wake)

@@ -1,7 +1,6 @@
 """`/v1/stream`: what happens to invitations, told as it happens (server-sent events, WHATWG HTML 9.2).
 
-One reader of the event log for each process, only while somebody listens; what it reads goes into a short queue for
-each listener. Whoever is too slow for that is let go, and goes on by `Last-Event-ID`, as browsers do by themselves."""
+Whoever is too slow is let go, and goes on by `Last-Event-ID`, as browsers do by themselves."""
 
 from __future__ import annotations
 
@@ -9,20 +8,17 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass
-from datetime import datetime
+from contextlib import aclosing, suppress
 from uuid import UUID
 
 from aiohttp import web
 from aiohttp_sse import sse_response
 from pydantic import Field
 
-from convive_contracts.envelope import EventError, parse_event
 from convive_contracts.events import InvitationState
 from convive_kit.bus import BusAway
 from convive_kit.errors import NotAllowed
-from convive_kit.event_log import EventLog, Logged, Start
+from convive_kit.feed import Feed, Told, Waiting
 from convive_kit.http import Problem, Query, invalid, parse_query, rfc3339
 from convive_kit.logs import get_logger
 from convive_kit.routes import Route
@@ -31,13 +27,9 @@ from invitation.ops.callers import Callers
 
 log = get_logger(__name__)
 
-MOST_WAITING = 500
-"""Events that a listener may be behind."""
-_LINGER = 60.0
 _LOOK_EVERY = 5.0
 """Seconds after which it is looked whether a listener still may listen."""
 _HEARTBEAT = 15.0
-_ATTACHED_WITHIN = 10.0
 
 Still = Callable[[], Awaitable[bool]]
 
@@ -57,116 +49,8 @@ class StreamQuery(Query):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
-    """A fact about an invitation, and where it stands in the log."""
-
-    offset: int
-    name: str
-    data: InvitationState
-    at: datetime
-
-    def text(self) -> str:
-        return json.dumps({**self.data.model_dump(mode="json"), "at": rfc3339(self.at)}, ensure_ascii=False)
-
-
-Waiting = asyncio.Queue[Told | None]
-"""What a listener has not taken yet; None when there will be no more."""
-
-
-class Feed:
-    """Reads the log once for all who listen."""
-
-    def __init__(self, log: EventLog, *, now: Callable[[], datetime]) -> None:
-        self._log = log
-        self._now = now
-        self._listeners: set[Waiting] = set()
-        self._wanted = asyncio.Event()
-        self._attached = asyncio.Event()
-        self._left_at = 0.0
-        self._ending = False
-        # Where to go on after an outage: behind the last event, or, before there was one, from when it was attached.
-        self._position: Start = "next"
-
-    async def run(self, stopping: asyncio.Event) -> None:
-        """Read while somebody listens, whatever becomes of the broker; ends all listeners once `stopping` is set."""
-        reading = asyncio.create_task(self._read(), name="event stream")
-        try:
-            asked = asyncio.create_task(stopping.wait())
-            await asyncio.wait({reading, asked}, return_when=asyncio.FIRST_COMPLETED)
-            asked.cancel()
-            if reading.done():
-                reading.result()
-        finally:
-            self._ending = True
-            reading.cancel()
-            for waiting in [*self._listeners]:
-                self._let_go(waiting)
-
-    @asynccontextmanager
-    async def listening(self) -> AsyncGenerator[Waiting]:
-        """What is told from here on. Raises `BusAway` where the broker cannot be had."""
-        if self._ending:
-            raise BusAway
-        waiting: Waiting = asyncio.Queue()
-        self._listeners.add(waiting)
-        self._wanted.set()
-        try:
-            try:
-                async with asyncio.timeout(_ATTACHED_WITHIN):
-                    await self._attached.wait()
-            except TimeoutError:
-                raise BusAway from None
-            yield waiting
-        finally:
-            self._listeners.discard(waiting)
-            self._left_at = time.monotonic()
-
-    async def between(self, after: int) -> AsyncGenerator[Told]:
-        """What was told behind that offset until now. Raises `BusAway`."""
-        last = await self._log.last_offset()
-        if last is None or last <= after:
-            return
-        async with aclosing(self._log.read(after + 1, last)) as events:
-            async for logged in events:
-                if told := _told(logged):
-                    yield told
-
-    async def _read(self) -> None:
-        while True:
-            await self._wanted.wait()
-            try:
-                await self._follow()
-            except BusAway:
-                log.warning("stream.away")
-                await asyncio.sleep(1)
-            finally:
-                self._attached.clear()
-
-    async def _follow(self) -> None:
-        async with aclosing(self._log.follow(self._position, self._reading)) as events:
-            async for logged in events:
-                self._position = logged.offset + 1
-                if not self._listeners and time.monotonic() - self._left_at > _LINGER:
-                    self._position = "next"
-                    self._wanted.clear()
-                    return
-                if self._listeners and (told := _told(logged)):
-                    for waiting in [*self._listeners]:
-                        waiting.put_nowait(told)
-                        if waiting.qsize() > MOST_WAITING:
-                            self._let_go(waiting)
-
-    def _reading(self) -> None:
-        if self._position == "next":
-            self._position = self._now()
-        self._attached.set()
-
-    def _let_go(self, waiting: Waiting) -> None:
-        self._listeners.discard(waiting)
-        while not waiting.empty():
-            waiting.get_nowait()
-        waiting.put_nowait(None)
+def _text(told: Told, fact: InvitationState) -> str:
+    return json.dumps({**fact.model_dump(mode="json"), "at": rfc3339(told.event.time)}, ensure_ascii=False)
 
 
 class Streaming:
@@ -201,8 +85,10 @@ class Streaming:
         async with self._feed.listening() as waiting:
             async with sse_response(request, ping_interval=_HEARTBEAT, send_timeout=30) as response:
                 async for told in self._each(waiting, after, still):
-                    if wanted.takes(told.data):
-                        await response.send(told.text(), id=str(told.offset), event=told.name if named else None)
+                    fact = told.event.data
+                    if isinstance(fact, InvitationState) and wanted.takes(fact):
+                        name = told.event.short_type if named else None
+                        await response.send(_text(told, fact), id=str(told.offset), event=name)
         return response
 
     async def _each(self, waiting: Waiting, after: int | None, still: Still) -> AsyncGenerator[Told]:
@@ -227,19 +113,6 @@ class Streaming:
                 look_at = time.monotonic() + _LOOK_EVERY
             if told is not None and (after is None or told.offset > after):
                 yield told
-
-
-def _told(logged: Logged) -> Told | None:
-    message = logged.message
-    if not message.routing_key.startswith("invitation."):
-        return None
-    try:
-        event = parse_event(message.body, content_type=message.content_type, headers=message.headers)
-    except EventError:
-        return None  # the log keeps what anybody publishes
-    if not isinstance(event.data, InvitationState):
-        return None
-    return Told(logged.offset, event.short_type, event.data, event.time)
 
 
 def _last_event_id(request: web.Request) -> int | None:

@@ -13,7 +13,7 @@ import pytest
 
 from convive_kit.bus import BusAway, Incoming
 from convive_kit.event_log import EventLog, Logged, Start
-from invitation.ops.stream import MOST_WAITING, Feed
+from convive_kit.feed import MOST_WAITING, Feed
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -52,7 +52,7 @@ class Log:
 
 
 def feed_of(log: Log) -> Feed:
-    return Feed(cast("EventLog", log), now=lambda: NOW)
+    return Feed(cast("EventLog", log), families=("invitation",), now=lambda: NOW)
 
 
 async def test_whoever_is_too_slow_is_let_go_and_the_others_are_not() -> None:
