@@ -110,10 +110,13 @@ class _Unknown(Exception):
 class InvitationNews:
     """Keeps what the invitation service says of our members beside them."""
 
-    def __init__(self, store: Store, erase: Callable[[InvitationErased], Awaitable[None]]) -> None:
+    def __init__(
+        self, store: Store, erase: Callable[[InvitationErased], Awaitable[None]], now: Callable[[], datetime]
+    ) -> None:
         """`erase` is called for a person who is to be erased here too."""
         self._store = store
         self._erase = erase
+        self._now = now
 
     async def handle(self, message: Incoming) -> None:
         """Handler of `directory.events`. Requests are for the invitation service, other sources tell us nothing."""
@@ -133,7 +136,7 @@ class InvitationNews:
 
         with tracing.span(f"handle {event.short_type}", "consumer", parent=event.extensions):
             with suppress(_Unknown):  # another publisher's member: nothing of ours
-                await settle(self._store, load, lambda member: member.learn(fact, event.time))
+                await settle(self._store, load, lambda member: member.learn(fact, event.time, self._now()))
             if isinstance(fact, InvitationErased):
                 await self._erase(fact)
         log.debug("member.invitation_noted", member=fact.member_id, state=fact.state)

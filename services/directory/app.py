@@ -46,9 +46,11 @@ from directory.api.password_resets import PasswordResets
 from directory.api.sessions import Sessions
 from directory.api.staff import StaffRoutes
 from directory.browsers import KnownBrowsers
+from directory.digest import DigestLetters, Digests
 from directory.entrance import Entrance
 from directory.erasure import Erasure
 from directory.imports.importing import Importer, Importing
+from directory.invitation_service import InvitationService
 from directory.letters.letters import Letters
 from directory.letters.postman import Postman, Writer
 from directory.letters.stationery import Stationery
@@ -65,7 +67,9 @@ from directory.throttle import Throttle
 from directory.web import wording
 from directory.web.clients import ClientPages
 from directory.web.desk import Desk
+from directory.web.digest_pages import DigestPages
 from directory.web.entry import EntryPages
+from directory.web.face_pages import FacePages
 from directory.web.frame import Frame
 from directory.web.live import FAMILIES, Live
 from directory.web.password_pages import PasswordPages
@@ -101,6 +105,7 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
     password_links = PasswordLinks(
         store, settings.signing_keys, settings.directory_url, clock.now, life=settings.password_link_life
     )
+    digest_letters = DigestLetters(store, settings.signing_keys, settings.directory_url)
     parked = ParkedMessages(database[PARKED])
     # Stopped from the last to the first: requests, sweepers, announcements, consumers, then what they wrote.
     process.on_stop("writes", store.drain)
@@ -109,7 +114,7 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
     owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
     importer = Importer(imports, store, membership, owner=owner, now=clock.now, announced=store.announced)
     erasure = Erasure(store, imports, parked, clock.now)
-    news = InvitationNews(store, erasure.erase)
+    news = InvitationNews(store, erasure.erase, clock.now)
     if "worker" in parts:
         parked_commit = GroupCommit(database[PARKED], observe=metrics.groups_of(PARKED))
         parking = Parking(parked_commit, now=clock.now, step="directory")
@@ -154,6 +159,10 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
         admission = Admission(store, membership, clock.now)
         importing = Importing(imports, store, clock.now)
         staff = Staff(store, passwords, letters, limiter, clock.now)
+        invitation_service = InvitationService(
+            settings.invitation_internal_url or settings.invitation_url, settings.service_token.get_secret_value()
+        )
+        process.on_stop("invitation service", invitation_service.close)
         frame = Frame(settings)
         visitors = Visitors(entrance, known_browsers, settings)
         desk = Desk(frame, visitors, store)
@@ -164,10 +173,12 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
             EntryPages(frame, visitors, entrance, membership, settings),
             PasswordPages(frame, visitors, resets, settings),
             SessionPages(frame, visitors, entrance),
+            Live(feed, desk, store),
             ClientPages(frame, desk, store, membership, admission),
             UserPages(frame, desk, store, membership, admission),
             TeamPages(frame, desk, store, staff),
-            Live(feed, desk, store),
+            FacePages(frame, visitors, store, invitation_service),
+            DigestPages(frame, visitors, store, digest_letters),
         )
         resources = (
             Cabinets(store, clock.now),
@@ -210,7 +221,8 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
         render=render,
     )
     port = await process.serve(app, settings.directory_host, settings.directory_port)
-    await _prepare(clock, store, parked, letters, imports)
+    digests = Digests(database, store, letters, clock.now)
+    await _prepare(clock, store, parked, letters, imports, digests)
     prepared.set()
     if "worker" in parts:
         process.spawn("membership", membership.run())
@@ -218,6 +230,7 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
         writers: dict[str, Writer] = {
             "password_reset": password_links.reset_letter,
             "password_changed": password_links.changed_letter,
+            "digest": digest_letters.write,
             INVITED: StaffLetters(store, password_links, settings.directory_url).invited,
         }
         postman = Postman(
@@ -229,6 +242,7 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
             first_backoff=settings.first_backoff,
         )
         process.spawn("letters", postman.run())
+        process.spawn("digests", digests.run())
         for kind, relay in store.relays.items():
             process.spawn(f"outbox of {kind}", relay.run())
         if settings.retention is not None:
@@ -243,7 +257,7 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
     return port
 
 
-async def _prepare(clock: DatabaseClock, *stores: MongoStore | ParkedMessages | Letters | Imports) -> None:
+async def _prepare(clock: DatabaseClock, *stores: MongoStore | ParkedMessages | Letters | Imports | Digests) -> None:
     while True:
         try:
             await clock.measure()

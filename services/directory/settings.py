@@ -44,6 +44,13 @@ class DirectorySettings(BaseServiceSettings):
     directory_url: Url = Field(
         default="http://127.0.0.1:8081", description="Where people reach the directory; with https, cookies are Secure."
     )
+    invitation_url: Url = Field(
+        default="http://127.0.0.1:8082", description="Where people reach the link pages: links begin with it."
+    )
+    invitation_internal_url: Url | None = Field(
+        default=None,
+        description="Where the directory reaches the invitation service; the public address if not given.",
+    )
     cookie_domain: str = Field(
         default="",
         description="The domain of the cookies, where the services have different host names, e.g. convive.example.",

@@ -45,7 +45,7 @@ class Staff:
         """Give somebody a place at a firm, which counts once the address is shown to be theirs, and write to them: once
         for each key, and a few times an hour. Otherwise the same again changes nothing, another name changes the name.
         """
-        account = await self.add(cabinet_id, email, first_name, last_name)
+        account = await self.add(cabinet_id, email, first_name, last_name, language=language)
         if not await self._limits.hit("staff.letter", account.id, _LETTERS_PER_ACCOUNT):
             await self._letters.write(
                 INVITED,
@@ -58,7 +58,14 @@ class Staff:
         return account
 
     async def add(
-        self, cabinet_id: str, email: str, first_name: str, last_name: str, password: str | None = None
+        self,
+        cabinet_id: str,
+        email: str,
+        first_name: str,
+        last_name: str,
+        password: str | None = None,
+        *,
+        language: Language = "fr",
     ) -> Account:
         """Give somebody a place at a firm and write to nobody.
 
@@ -66,7 +73,9 @@ class Staff:
         exists keeps its own, and `AccountExists` is raised where it is not verified. Raises `FieldRefused` for an unfit
         password.
         """
-        place = StaffPlace(cabinet_id=cabinet_id, first_name=first_name, last_name=last_name, since=self._now())
+        place = StaffPlace(
+            cabinet_id=cabinet_id, first_name=first_name, last_name=last_name, language=language, since=self._now()
+        )
         password_hash = None
         for _ in range(_TRIES):
             account = await self._store.account(email_key(email))

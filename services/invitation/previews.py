@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -12,7 +12,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from convive_contracts import DIRECTORY_SOURCE
-from convive_contracts.events import CabinetState, Name
+from convive_contracts.events import CabinetState, Name, Policies
 from convive_kit.http import json_body
 from convive_kit.routes import Route
 from invitation.delivery.email import letter_to
@@ -83,13 +83,23 @@ class Previews:
         return [
             Route("POST", "/internal/v1/previews", self.preview, "What a firm's people would get", Sample,
                   response=Preview, auth="service"),
+            Route("GET", "/internal/v1/policies", self.policies, "What holds where a firm has not chosen",
+                  response=Policies, auth="service"),
         ]  # fmt: skip
+
+    async def policies(self, _: web.Request) -> BaseModel:
+        policy = self._policy
+        return Policies(
+            link_days=max(1, policy.link_life.days),
+            reminder_days=tuple(after.days for after in policy.reminders),
+            quiet_from=f"{policy.quiet.starts:%H:%M}",
+            quiet_until=f"{policy.quiet.ends:%H:%M}",
+        )
 
     async def preview(self, request: web.Request) -> BaseModel:
         sample, now = await json_body(request, Sample), self._now()
         invitee = _invitee(sample)
         names = Names.known(invitee, sample.cabinet.model_dump(), None)
-        days = names.policies.link_days
         invitation = Invitation(
             id=_NOBODY,
             source=DIRECTORY_SOURCE,
@@ -99,7 +109,7 @@ class Previews:
             link_sequence=1,
             send_sequence=1,
             occasion="reminder" if sample.reminder else "link",
-            expires_at=now + (timedelta(days=days) if days else self._policy.link_life),
+            expires_at=now + self._policy.of(names.policies).link_life,
         )
         letter = letter_to(invitee, names, invitation, self._link)
         mail = read_back(self._renderer.render(letter, now))

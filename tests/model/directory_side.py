@@ -134,7 +134,10 @@ class DirectoryProcess:
         parking = Parking(cast("Any", parked), now=world.now, step="directory")
         erasure = Erasure(store, cast("Any", NoImports()), cast("Any", parked), world.now)
         bus.consume(
-            topology.DIRECTORY_EVENTS, InvitationNews(store, erasure.erase).handle, park=parking.park, prefetch=20
+            topology.DIRECTORY_EVENTS,
+            InvitationNews(store, erasure.erase, world.now).handle,
+            park=parking.park,
+            prefetch=20,
         )
         for work in (bus.run(), relay.run(), self.membership.run(every=SELDOM)):
             world.spawn(work, self.owner)

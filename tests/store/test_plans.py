@@ -479,6 +479,7 @@ async def test_every_call_of_the_directory_reads_an_index_in_order(place: Place)
         "MongoStore.see_session": [partial(store.see_session, session.id, NOW)],
         "MongoStore.every": [partial(store.every, model, after="", limit=20) for model in (Dossier, Member, Account)],
         "MongoStore.removed_before": [partial(store.removed_before, later(days=1), limit=20)],
+        "MongoStore.troubled": [partial(store.troubled, (NOW, ""), later(days=1), limit=20)],
         "MongoStore.unfinished_dossiers": [partial(store.unfinished_dossiers, later(days=1), limit=20)],
         "MongoStore.session": [partial(store.session, session.id)],
         "MongoStore.add_session": [partial(store.add_session, session.model_copy(update={"id": "t"}))],

@@ -32,10 +32,12 @@ class UnusableAddress(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What stands in one letter: to whom, and the values of its kind's templates."""
+    """What stands in one letter: to whom, and the values of its kind's templates. `unsubscribe` is an address at which
+    a POST, by a mail program without a cookie, ends letters of this kind."""
 
     to: str
     values: Mapping[str, Any]
+    unsubscribe: str | None = None
 
 
 class Stationery:
@@ -63,6 +65,9 @@ class Stationery:
         message["Content-Language"] = letter.language
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's absence is told to us
         message["X-Auto-Response-Suppress"] = "All"
+        if written.unsubscribe:  # RFC 8058
+            message["List-Unsubscribe"] = f"<{written.unsubscribe}>"
+            message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
         message.set_content(body.strip() + "\n")
         message.add_alternative(html, subtype="html")
         return message

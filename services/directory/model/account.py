@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from enum import Enum, auto
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -96,7 +97,7 @@ class Session(BaseModel):
 
 
 class StaffPlace(BaseModel):
-    """A person's place at a firm. `digest`: they want its daily mail."""
+    """A person's place at a firm. `digest`: they want its daily mail, in that `language`."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -104,6 +105,7 @@ class StaffPlace(BaseModel):
     first_name: str
     last_name: str
     digest: bool = True
+    language: Literal["fr", "en"] = "fr"
     since: datetime
 
     @property
@@ -239,11 +241,20 @@ class Account(Stored):
     def join_staff(self, place: StaffPlace) -> Change[Account] | None:
         """A place at a firm, or another name there; None when nothing differs."""
         if before := self.place_at(place.cabinet_id):
-            place = place.model_copy(update={"digest": before.digest, "since": before.since})
+            kept = {"digest": before.digest, "language": before.language, "since": before.since}
+            place = place.model_copy(update=kept)
             if place == before:
                 return None
         others = [other for other in self.staff if other.cabinet_id != place.cabinet_id]
         return self._kept(self.changed(staff=(*others, place)))
+
+    def wants_digest(self, cabinet_id: str, **wish: Any) -> Change[Account] | None:
+        """Whether they want the daily mail of a firm (`digest`), and in which `language`; None when nothing differs."""
+        before = self.place_at(cabinet_id)
+        place = before and before.model_copy(update=wish)
+        if place is None or place == before:
+            return None
+        return self.changed(staff=tuple(place if other == before else other for other in self.staff))
 
     def leave_staff(self, cabinet_id: str) -> Change[Account] | None:
         """The end of a place at a firm; None when there was none."""

@@ -64,9 +64,13 @@ class Cabinet(Stored):
         """The present state told again."""
         return self.changed(self._announced())
 
+    @property
+    def state(self) -> Mapping[str, Any]:
+        """What others are told of it, see `CabinetState`."""
+        return self.model_dump(mode="json", include=set(CabinetState.model_fields))
+
     def _announced(self) -> Announcement:
-        state = self.model_dump(mode="json", include=set(CabinetState.model_fields))
-        return Announcement("cabinet.updated", self.id, state)
+        return Announcement("cabinet.updated", self.id, self.state)
 
     def add_key(self, key: ApiKey) -> Change[Cabinet]:
         return self.changed(keys=(*self.keys, key))

@@ -19,6 +19,8 @@ from directory.model.roles import capabilities, refuse_unassignable
 # The invitation service answers a resend in these states with a refusal, so nobody should be promised one.
 _IN = ("password_set", "active")
 _NOT_INVITABLE = (*_IN, "revoked")
+TROUBLE = ("failed", "declined", "expired")
+"""States in which an invitation came to nothing without the firm's doing."""
 
 
 class InvitationNote(BaseModel):
@@ -57,6 +59,8 @@ class Member(Stored):
     account_id: str | None = None
     has_signed_in: bool = False
     invitation: InvitationNote | None = None
+    # When we heard that the invitation came to nothing, while it is so: the firm's digest tells of it.
+    trouble_at: datetime | None = None
     removed_at: datetime | None = None
     erased_at: datetime | None = None
     request_hash: str | None = None
@@ -108,7 +112,7 @@ class Member(Stored):
         readdressed = not self.accepted and ("email" in fields or "phone" in fields)
         if readdressed and self.invitation and self.invitation.state not in _NOT_INVITABLE:
             note = self.pending(after.invite_by, now)
-            fields["invitation"] = note
+            fields |= {"invitation": note, "trouble_at": None}
         return self.changed(after.announced("user.updated", dossier, cabinet), **fields)
 
     @property
@@ -138,13 +142,14 @@ class Member(Stored):
             invite_by=channel,
             invite_key=key,
             invitation=self.pending(channel, now),
+            trouble_at=None,
         )
 
     def remove(self, now: datetime) -> Change[Member] | None:
         """The end of the membership and of its links; None when it was removed before."""
         if self.removed_at:
             return None
-        return self.changed(self._removed(), removed_at=now, email_key=None)
+        return self.changed(self._removed(), removed_at=now, email_key=None, trouble_at=None)
 
     def erase(self, now: datetime) -> Change[Member] | None:
         """The end of the membership and of what says whose it was; None when that was done before."""
@@ -153,7 +158,7 @@ class Member(Stored):
         names: dict[str, Any] = dict.fromkeys(("email_key", "phone", "employee_code", "invited_by", "request_hash"))
         names |= dict.fromkeys(("first_name", "last_name", "email"), "")
         announced = () if self.removed_at else (self._removed(),)
-        return self.changed(*announced, **names, removed_at=self.removed_at or now, erased_at=now)
+        return self.changed(*announced, **names, removed_at=self.removed_at or now, erased_at=now, trouble_at=None)
 
     def _removed(self) -> Announcement:
         data = {"member": {"id": self.id}, "dossier": {"id": self.dossier_id}, "cabinet": {"id": self.cabinet_id}}
@@ -166,8 +171,8 @@ class Member(Stored):
             return None
         return self.changed(**fields)
 
-    def learn(self, fact: InvitationState, at: datetime) -> Change[Member] | None:
-        """Take over what the invitation service says, unless something newer is known."""
+    def learn(self, fact: InvitationState, at: datetime, now: datetime) -> Change[Member] | None:
+        """Take over what the invitation service said `at` some moment, unless something newer is known."""
         known = self.invitation.version if self.invitation else 0
         if fact.version <= known or fact.invitation_id != self.invitation_id:
             return None
@@ -180,7 +185,12 @@ class Member(Stored):
             reason=fact.reason,
             version=fact.version,
         )
-        return self.changed(invitation=note, has_signed_in=self.has_signed_in or fact.state == "active")
+        trouble_at = None
+        if fact.state in TROUBLE:
+            same = self.invitation is not None and self.invitation.state == fact.state
+            trouble_at = (self.trouble_at if same else None) or now
+        signed_in = self.has_signed_in or fact.state == "active"
+        return self.changed(invitation=note, has_signed_in=signed_in, trouble_at=trouble_at)
 
     def pending(self, channel: str, now: datetime) -> InvitationNote:
         """What we show until the invitation service speaks: whatever it says next is newer."""

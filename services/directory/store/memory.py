@@ -133,6 +133,11 @@ class MemoryStore:
         found = self._all(Member, lambda m: m.erased_at is None and m.removed_at is not None and m.removed_at < before)
         return found[:limit]
 
+    async def troubled(self, after: tuple[datetime, str], until: datetime, *, limit: int) -> list[Member]:
+        found = [(m.trouble_at, m.id, m) for m in self._all(Member, lambda _: True) if m.trouble_at is not None]
+        chosen = sorted((at, id, m) for at, id, m in found if (at, id) > after and at <= until)
+        return [member for _, _, member in chosen[:limit]]
+
     async def unfinished_dossiers(self, before: datetime, *, limit: int) -> list[Dossier]:
         found = self._all(Dossier, lambda d: d.unfinished_since is not None and d.unfinished_since < before)
         return found[:limit]

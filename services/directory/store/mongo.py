@@ -54,6 +54,11 @@ INDEXES: dict[str, list[IndexModel]] = {
             name="removed",
             partialFilterExpression={"removed_at": {"$exists": True}},
         ),
+        IndexModel(
+            [("trouble_at", 1), ("_id", 1)],
+            name="trouble",
+            partialFilterExpression={"trouble_at": {"$exists": True}},
+        ),
     ],
     "accounts": [
         OUTBOX_INDEX,
@@ -224,6 +229,12 @@ class MongoStore:
     async def removed_before(self, before: datetime, *, limit: int) -> list[Member]:
         query = {"erased_at": None, "removed_at": {"$lt": before}}
         return await self._find(Member, query, order=("removed_at",), limit=limit)
+
+    async def troubled(self, after: tuple[datetime, str], until: datetime, *, limit: int) -> list[Member]:
+        at, id = after
+        span = {"$gte": at, "$lte": until}
+        query = {"trouble_at": span, "$or": [{"trouble_at": {"$gt": at}}, {"_id": {"$gt": id}}]}
+        return await self._find(Member, query, order=("trouble_at", "_id"), limit=limit)
 
     async def unfinished_dossiers(self, before: datetime, *, limit: int) -> list[Dossier]:
         return await self._find(

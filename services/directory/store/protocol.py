@@ -91,6 +91,11 @@ class Store(Protocol):
         """Members who were removed before that time and are not erased."""
         ...
 
+    async def troubled(self, after: tuple[datetime, str], until: datetime, *, limit: int) -> list[Member]:
+        """Members whose invitation is known since then to have come to nothing, of all cabinets, by when that was heard
+        of and id; up to and including `until`."""
+        ...
+
     async def unfinished_dossiers(self, before: datetime, *, limit: int) -> list[Dossier]:
         """Dossiers with members still to add or to remove since before that time."""
         ...

@@ -35,7 +35,7 @@ def test_a_new_member_shows_a_pending_invitation_unless_invited_later() -> None:
 
 def test_another_address_before_redemption_announces_it_and_is_pending_again() -> None:
     member = a_member()
-    sent = member.learn(a_fact(member, "sent", 3), NOW)
+    sent = member.learn(a_fact(member, "sent", 3), NOW, NOW)
     assert sent
     change = sent.after.edited({"email": "j@example.com", "email_key": "j@example.com"}, DOSSIER, CABINET, LATER)
     assert change
@@ -61,7 +61,7 @@ def test_the_email_is_fixed_once_it_is_a_login() -> None:
 
 def test_the_email_is_fixed_when_the_invitation_service_says_so_first() -> None:
     member = a_member()
-    told = member.learn(a_fact(member, "password_set", 5), NOW)
+    told = member.learn(a_fact(member, "password_set", 5), NOW, NOW)
     assert told
     with pytest.raises(EmailIsLogin):
         told.after.edited({"email": "j@example.com", "email_key": "j@example.com"}, DOSSIER, CABINET, NOW)
@@ -91,7 +91,7 @@ def test_inviting_asks_the_invitation_service_for_a_new_link() -> None:
 @pytest.mark.parametrize("state", ["password_set", "active", "revoked"])
 def test_nobody_is_invited_again_in_a_state_that_refuses_it(state: str) -> None:
     member = a_member()
-    told = member.learn(a_fact(member, state, 9), NOW)
+    told = member.learn(a_fact(member, state, 9), NOW, NOW)
     assert told
     with pytest.raises(AlreadyIn) as refusal:
         told.after.invite("email", NOW, None)
@@ -118,25 +118,41 @@ def test_removal_is_announced_once_and_frees_the_email() -> None:
 
 def test_an_older_fact_never_overrides_a_newer_one() -> None:
     member = a_member()
-    opened = member.learn(a_fact(member, "opened", 4), NOW)
+    opened = member.learn(a_fact(member, "opened", 4), NOW, NOW)
     assert opened
-    assert opened.after.learn(a_fact(member, "sent", 3), LATER) is None
-    assert opened.after.learn(a_fact(member, "opened", 4), LATER) is None
+    assert opened.after.learn(a_fact(member, "sent", 3), LATER, LATER) is None
+    assert opened.after.learn(a_fact(member, "opened", 4), LATER, LATER) is None
 
 
 def test_active_means_that_they_have_signed_in() -> None:
     member = a_member()
-    change = member.learn(a_fact(member, "active", 6), NOW)
+    change = member.learn(a_fact(member, "active", 6), NOW, NOW)
     assert change
     assert change.after.has_signed_in
 
 
 def test_a_fact_about_another_invitation_is_ignored() -> None:
     member = a_member()
-    assert member.learn(a_fact(member, "sent", 3, invitation_id=a_member().invitation_id), NOW) is None
+    assert member.learn(a_fact(member, "sent", 3, invitation_id=a_member().invitation_id), NOW, NOW) is None
 
 
 def test_attaching_twice_changes_nothing_and_never_forgets_a_sign_in() -> None:
     first = a_member().attach("a", signed_in=True)
     assert first
     assert first.after.attach("a", signed_in=False) is None
+
+
+@pytest.mark.parametrize("state", ["failed", "declined", "expired"])
+def test_the_firm_is_told_of_trouble_from_when_we_heard_of_it_and_until_it_is_over(state: str) -> None:
+    member = a_member()
+    heard = member.learn(a_fact(member, state, 3), NOW, LATER)
+    assert heard is not None
+    assert heard.after.trouble_at == LATER
+    again = heard.after.learn(a_fact(member, state, 4), LATER, LATER + timedelta(days=1))
+    assert again is not None
+    assert again.after.trouble_at == LATER, "the same once more is no news"
+    over = again.after.learn(a_fact(member, "sent", 5), LATER, LATER)
+    assert over is not None
+    assert over.after.trouble_at is None
+    invited = again.after.invite("email", LATER, None)
+    assert invited.after.trouble_at is None
