@@ -184,7 +184,7 @@ class DigestLetters:
             "first_name": place.first_name,
             "dossiers": dossiers,
             "more": letter.data["more"],
-            "link": f"{self._base_url}/firms/{cabinet_id}",
+            "link": f"{self._base_url}/firms/{cabinet_id}/clients",
             "off": off,
         }
         return Written(account.email, values, unsubscribe=off)
@@ -202,7 +202,11 @@ class DigestLetters:
                 by_dossier.setdefault(member.dossier_id, []).append(line)
         dossiers = await asyncio.gather(*map(self._store.dossier, by_dossier))
         return [
-            {"name": dossier.name, "link": f"{self._base_url}/dossiers/{dossier.id}", "people": by_dossier[dossier.id]}
+            {
+                "name": dossier.name,
+                "link": f"{self._base_url}/clients/{dossier.id}/users",
+                "people": by_dossier[dossier.id],
+            }
             for dossier in sorted((d for d in dossiers if d), key=lambda dossier: dossier.name_key)
         ]
 

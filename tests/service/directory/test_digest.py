@@ -123,7 +123,7 @@ async def test_what_came_to_nothing_is_told_once_whatever_number_of_processes_th
     assert "Cette adresse e-mail n’existe pas" in text
     for name in ("Durand", "Martin", "Petit", "Boulangerie Martin"):
         assert name in text
-    assert f"https://directory.example.com/dossiers/{firm[1].id}" in text
+    assert f"https://directory.example.com/clients/{firm[1].id}/users" in text
     assert mail["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
     token = mail["List-Unsubscribe"].strip("<>").rpartition("/")[2]
     assert office.written.read(token) == (firm[1].id, firm[0].id)
