@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
 from http import HTTPStatus
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from convive_kit.passwords import Reason
 from invitation.i18n import Locale
@@ -74,18 +74,45 @@ class Invitation:
 
 
 @dataclass(frozen=True, slots=True)
+class Other:
+    """Another open invitation of the same person, from whatever firm."""
+
+    id: str
+    cabinet: str
+    dossier: str
+    role: str
+
+
+Outcome = Literal["accepted", "gone", "try_again"]
+"""`gone`: withdrawn, expired, done already or never theirs; `try_again`: nothing has happened to it."""
+
+
+@dataclass(frozen=True, slots=True)
 class ExistingAccount:
-    """The invitation of somebody who has an account: sign in and accept, or only accept."""
+    """The invitation of somebody who has an account: sign in and accept, or only accept. `others` can be accepted with
+    it: they are told only to the person themselves."""
 
     template: ClassVar[str] = "existing.html"
     firm: Firm
     guest: Guest
     signed_in: SignedIn = SignedIn.NOBODY
     wrong_password: bool = False
+    others: tuple[Other, ...] = ()
 
     @property
     def status(self) -> HTTPStatus:
         return HTTPStatus.UNPROCESSABLE_ENTITY if self.wrong_password else HTTPStatus.OK
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedInPart:
+    """This invitation was accepted, and of the others that were ticked not all."""
+
+    template: ClassVar[str] = "accepted_in_part.html"
+    status: ClassVar[HTTPStatus] = HTTPStatus.OK
+    firm: Firm
+    others: tuple[tuple[Other, Outcome], ...]
+    next_url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +239,7 @@ class UnknownLink:
 Page = (
     Invitation
     | ExistingAccount
+    | AcceptedInPart
     | AlreadyActive
     | Expired
     | Superseded

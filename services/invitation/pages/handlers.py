@@ -7,9 +7,10 @@ adds at the first input the browser vouches for (a heuristic). Only a redemption
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
@@ -20,7 +21,7 @@ from aiohttp import web
 from convive_kit.addresses import email_key
 from convive_kit.auth import bearer_token
 from convive_kit.errors import Retry
-from convive_kit.http import Problem, client_address, json_response, problem_response
+from convive_kit.http import Problem, client_address, invalid, json_response, problem_response
 from convive_kit.passwords import judge
 from convive_kit.rate_limit import Limiter, LocalLimiter, too_many_requests
 from convive_kit.routes import Route
@@ -31,11 +32,24 @@ from invitation.lifecycle.links import Links
 from invitation.lifecycle.schedule import Policy
 from invitation.lifecycle.states import State
 from invitation.pages import context as pages
-from invitation.pages.bodies import Accept, Decline, InvitationView, Nothing, Open, Password, Redirect, StateView, read
+from invitation.pages.bodies import (
+    MOST_OTHERS,
+    Accept,
+    Accepted,
+    AlsoAccepted,
+    Decline,
+    InvitationView,
+    Nothing,
+    Open,
+    Password,
+    Redirect,
+    StateView,
+    read,
+)
 from invitation.pages.passwords import explain
 from invitation.pages.render import PageRenderer, security_headers
 from invitation.settings import InvitationSettings
-from invitation.store.protocol import Decide, Store, decide_and_save
+from invitation.store.protocol import Decide, Filter, Store, decide_and_save
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -45,6 +59,7 @@ FORGERIES_PER_ADDRESS = "30/minute"
 _HANDOFF_COOKIE = "convive_handoff"
 _SESSION_COOKIE = "convive_session"
 _USED_UP = (State.PASSWORD_SET, State.ACTIVE)
+_OPEN = (State.PENDING, State.SENT, State.OPENED, State.FAILED)
 
 GoneReason = Literal["expired", "superseded", "revoked", "declined"]
 
@@ -99,7 +114,7 @@ class LinkPages:
         steps = (
             ("open", self._open, "A person acted on the page", Open, StateView, (409,)),
             ("password", self._password, "Choose the password of a new account", Password, Redirect, (409, 422)),
-            ("accept", self._accept, "Accept with an account that exists", Accept, Redirect, (401, 403, 409, 422)),
+            ("accept", self._accept, "Accept with an account that exists", Accept, Accepted, (401, 403, 409, 422)),
             ("renew", self._renew, "Send the link again to the address on record", Nothing, StateView, (409,)),
             ("decline", self._decline, "“This isn't me”", Decline, StateView, (409,)),
         )
@@ -131,15 +146,19 @@ class LinkPages:
             account = await self._directory.account(visit.invitee.email)
         existing = account.keeps_its_password(visit.invitation.channel)
         if _wants_json(request):
-            return json_response(
-                InvitationView.of(visit.invitation, visit.invitee, visit.firm, "existing" if existing else "new")
-            )
+            others: Sequence[pages.Other] = ()
+            if existing and not used_up and await self._who_is_signed_in(request, visit) is pages.SignedIn.GUEST:
+                others = await self._others(visit, account)
+            known = "existing" if existing else "new"
+            return json_response(InvitationView.of(visit.invitation, visit.invitee, visit.firm, known, others))
         if used_up:
             return self._page(pages.AlreadyActive(visit.firm, self._sign_in_url()), visit.page)
         if not existing:
             return self._page(pages.Invitation(visit.firm, _guest(visit)), visit.page)
         signed_in = await self._who_is_signed_in(request, visit)
-        return self._page(pages.ExistingAccount(visit.firm, _guest(visit), signed_in), visit.page)
+        others = await self._others(visit, account) if signed_in is pages.SignedIn.GUEST else ()
+        page = pages.ExistingAccount(visit.firm, _guest(visit), signed_in, others=others)
+        return self._page(page, visit.page)
 
     async def _ask_before_declining(self, request: web.Request) -> web.StreamResponse:
         visit = await self._visit(request)
@@ -198,7 +217,10 @@ class LinkPages:
 
     async def _accept(self, request: web.Request) -> web.StreamResponse:
         visit = await self._visit(request, counted=True)
-        password = (await read(request, Accept)).password
+        body = await read(request, Accept)
+        password = body.password
+        if password is not None and body.also:
+            raise invalid("also", "Sign in first: other invitations are accepted with the person's session alone.")
         if not visit.is_current or visit.invitation.state not in _USED_UP:
             self._refuse_dead(visit)
         if password is None:
@@ -215,7 +237,7 @@ class LinkPages:
             return self._page(page, visit.page)
         except MemberGone:
             raise _DeadLink(visit, "revoked") from None
-        return await self._redeemed(request, visit, redeemed)
+        return await self._redeemed(request, visit, redeemed, also=await self._accept_others(visit, body.also))
 
     async def _renew(self, request: web.Request) -> web.StreamResponse:
         visit = await self._visit(request, counted=True)
@@ -316,28 +338,95 @@ class LinkPages:
         detail = "Send the person's session as a bearer token, or `password`."
         raise Problem(401, "sign_in_first", detail, headers={"WWW-Authenticate": "Bearer"})
 
-    async def _redeemed(self, request: web.Request, visit: Visit, redeemed: Redeemed) -> web.StreamResponse:
+    async def _others(self, visit: Visit, account: Account) -> tuple[pages.Other, ...]:
+        """The other open invitations of the person, who is signed in. Where nobody has proved that the address is
+        theirs there are none to be told of: they may be another's."""
+        if not account.verified:
+            return ()
+        open_ones = await self._open_invitations(visit)
+        return tuple(await asyncio.gather(*(self._shown(one, invitee) for one, invitee in open_ones)))
+
+    async def _open_invitations(self, visit: Visit) -> list[tuple[Invitation, Invitee]]:
+        which = Filter(states=_OPEN, email_keys=[visit.invitee.email_key])
+        found = (await self._store.find(which, limit=MOST_OTHERS + 1)).items
+        now = self._now()
+        return [
+            (one, one.invitee)
+            for one in found
+            if one.id != visit.invitation.id
+            and one.invitee is not None
+            # Without an expiry nobody has been sent a link yet: the firm has not invited them.
+            and one.expires_at is not None
+            and one.link_state(one.link_sequence, now) == "alive"
+        ]
+
+    async def _shown(self, other: Invitation, invitee: Invitee) -> pages.Other:
+        names = await self._store.names(invitee)
+        return pages.Other(other.id, names.cabinet, names.dossier, invitee.role)
+
+    async def _accept_others(self, visit: Visit, ids: Sequence[str]) -> list[tuple[pages.Other, pages.Outcome]]:
+        """Accept these invitations of the same person too, each by itself: what becomes of one is nothing to another.
+        What is not theirs, or not open, is told apart from nothing else that is gone."""
+        if not ids or not (await self._directory.account(visit.invitee.email)).verified:
+            return [(pages.Other(id, "", "", ""), "gone") for id in ids]
+        open_ones = {one.id: (one, invitee) for one, invitee in await self._open_invitations(visit)}
+        outcomes: list[tuple[pages.Other, pages.Outcome]] = []
+        for id in dict.fromkeys(ids):
+            if id not in open_ones:
+                outcomes.append((pages.Other(id, "", "", ""), "gone"))
+                continue
+            one, invitee = open_ones[id]
+            other = await self._shown(one, invitee)
+            try:
+                redeemed = await self._directory.redeem(one, invitee, None)
+            except (MemberGone, OtherPassword):
+                outcomes.append((other, "gone"))
+            except (Retry, Problem) as trouble:
+                log.warning("invitation.not_accepted", invitation=id, cause=trouble.slug)
+                outcomes.append((other, "try_again"))
+            else:
+                await self._note_redemption(one, redeemed)
+                outcomes.append((other, "accepted"))
+        return outcomes
+
+    async def _note_redemption(self, invitation: Invitation, redeemed: Redeemed) -> State:
         existing = redeemed.credential == "existing"
         cause = self._cause()
-        # Redeemed once more by somebody who has been in for long: they are no step behind.
-        state = State.ACTIVE if existing or visit.invitation.state is State.ACTIVE else State.PASSWORD_SET
         try:
-            change = await self._decide(
-                visit, lambda i: i.redeemed(None, redeemed.credential, cause, signed_in=existing)
+            change = await decide_and_save(
+                self._store,
+                invitation.id,
+                lambda i: i.redeemed(None, redeemed.credential, cause, signed_in=existing),
             )
-            if change is not None:
-                state = change.after.state
-                log.info("invitation.redeemed", invitation=visit.invitation.id, account=redeemed.credential)
         except Retry as away:
             # The directory has decided, and its event will tell us again: the person need not wait for our database.
-            log.warning("invitation.redemption_not_noted", invitation=visit.invitation.id, cause=away.slug)
-        url = f"{self._settings.directory_url}/handoff?code={redeemed.handoff_code}"
-        if _wants_json(request):
-            response = json_response(Redirect(state=state, next=url))
+            log.warning("invitation.redemption_not_noted", invitation=invitation.id, cause=away.slug)
         else:
-            # The next screen goes on in the language of this one.
-            location = f"{url}&lang={visit.page.locale}"
+            if change is not None:
+                log.info("invitation.redeemed", invitation=invitation.id, account=redeemed.credential)
+                return change.after.state
+        # Redeemed once more by somebody who has been in for long: they are no step behind.
+        return State.ACTIVE if existing or invitation.state is State.ACTIVE else State.PASSWORD_SET
+
+    async def _redeemed(
+        self,
+        request: web.Request,
+        visit: Visit,
+        redeemed: Redeemed,
+        *,
+        also: Sequence[tuple[pages.Other, pages.Outcome]] = (),
+    ) -> web.StreamResponse:
+        state = await self._note_redemption(visit.invitation, redeemed)
+        url = f"{self._settings.directory_url}/handoff?code={redeemed.handoff_code}"
+        # The next screen goes on in the language of this one.
+        location = f"{url}&lang={visit.page.locale}"
+        if _wants_json(request):
+            told = [AlsoAccepted(id=other.id, outcome=outcome) for other, outcome in also]
+            response = json_response(Accepted(state=state, next=url, also=told))
+        elif all(outcome == "accepted" for _, outcome in also):
             response = web.Response(status=303, headers={**self._headers, "Location": location})
+        else:
+            response = self._page(pages.AcceptedInPart(visit.firm, tuple(also), location), visit.page)
         self._bind_to_browser(response, redeemed.handoff_code)
         return response
 
