@@ -229,10 +229,6 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
     metrics.watch_delivery(delivery, channels)
     _fill(metrics, database, stats, parked, {"replay": replays, "bulk": bulks}, clock)
 
-    async def reference_of(provider_id: str) -> str | None:
-        sent = await sent_as(database[INVITATIONS], provider_id)
-        return references.of(sent) if sent else None
-
     routes: list[Route] = []
     guards: Sequence[Guard] = ()
     pages: LinkPages | None = None
@@ -282,7 +278,7 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
                 _receipt_keys(settings),
                 public_url=settings.invitation_url,
                 trusted_proxies=settings.trusted_proxies,
-                reference_at_ovh=reference_of,
+                sent_as=partial(sent_as, database[INVITATIONS]),
             ),
             export,
             OpsApi(store, acting, now=clock.now),

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 from deploy.local.database import Database
 from invitation.delivery.gateways.generic import signature
 from invitation.lifecycle.links import References, Send
-from tests.running import Answer, Api, Member, OwnStack, Stack, until
+from tests.running import Answer, Api, Member, OwnStack, Stack, new_phone, until
 from tests.service.invitation.test_bounces import address_of, hand_in, notification
 from tests.service.invitation.test_links import commands
 
@@ -140,20 +140,22 @@ async def test_twilio_says_what_became_of_a_message(stack: Stack) -> None:
 
 
 async def test_ovhcloud_says_what_became_of_a_message(stack: Stack) -> None:
-    member = await invited(stack)
+    phone = new_phone()
+    member, _ = await stack.invite(phone=phone, invite_by="sms")
+    sent = await stack.until_state(member, "sent")
+    id = next(step for step in sent["history"] if step["trigger"] == "accepted")["detail"]["provider_id"]
     secret = "the secret of a callback"
     settings = {"CONVIVE_SMS_PROVIDER": "ovh", "CONVIVE_SMS_ACCOUNT": "sms-1", "CONVIVE_SMS_SIGNING_KEY": secret} | {
         f"CONVIVE_SMS_OVH_{name}": "x" for name in ("APPLICATION_KEY", "APPLICATION_SECRET", "CONSUMER_KEY")
     }
-    query = {"id": "123", "date": "2026-11-27", "description": "2", "descriptionDlr": "Failed",
-             "tag": reference_of(stack, member)}  # fmt: skip
+    query = {"id": id, "date": "2026-11-27", "description": "2", "descriptionDlr": "Failed"}
     async with stack.another("invitation", role="web", **settings) as api:
 
         async def call(**more: str) -> int:
             return (await api.call("GET", f"/v1/receipts/ovh?{urlencode(query | more)}")).status
 
         assert await call(ptt="24") == await call(ptt="24", secret="wrong") == 403
-        assert await call(ptt="1", secret=secret) == 204
+        assert await call(ptt="1", secret=secret) == await call(ptt="24", secret=secret, id="another account's") == 204
         assert (await stack.detail(member))["state"] == "sent"
         assert await call(ptt="24", secret=secret) == await call(ptt="24", secret=secret) == 204
     detail = await stack.until_state(member, "failed")

@@ -3,7 +3,6 @@ database, and is answered with 204 once what it says is committed, so that one t
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from convive_kit.rate_limit import LocalLimiter, too_many_requests
 from convive_kit.routes import Route
 from invitation.delivery.receipts.providers import Said, is_from_twilio, is_signed, of_generic, of_ovh, of_twilio
 from invitation.delivery.receipts.recording import Receipts
+from invitation.lifecycle.links import Send
 from invitation.lifecycle.records import Receipt
 
 _FORGERIES_PER_ADDRESS = "30/minute"
@@ -51,10 +51,6 @@ class Keys:
     ovh: SecretStr | None = None
 
 
-FindReference = Callable[[str], Awaitable[str | None]]
-"""The reference of a message, by its id at OVHcloud, whose calls do not name it. Raises a `Retry`."""
-
-
 class Callbacks:
     def __init__(
         self,
@@ -63,16 +59,17 @@ class Callbacks:
         *,
         public_url: str,
         trusted_proxies: tuple[Network, ...],
+        sent_as: Callable[[str], Awaitable[Send | None]],
         clock: Callable[[], float] = time.time,
-        reference_at_ovh: FindReference | None = None,
     ) -> None:
-        """`public_url` is where providers reach this service; `clock` is Unix time."""
+        """`public_url` is where providers reach this service; `sent_as` finds a send by the id of its message at the
+        provider; `clock` is Unix time."""
         self._receipts = receipts
         self._keys = keys
         self._public_url = public_url
         self._trusted_proxies = trusted_proxies
+        self._sent_as = sent_as
         self._clock = clock
-        self._reference_at_ovh = reference_at_ovh
         self._forgeries = LocalLimiter(_FORGERIES_PER_ADDRESS)
 
     def routes(self) -> list[Route]:
@@ -125,21 +122,22 @@ class Callbacks:
         return await self._taken(request, "twilio", request.query.get("ref", ""), of_twilio(dict(fields)))
 
     async def _ovh(self, request: web.Request) -> web.StreamResponse:
-        """Not signed: the address holds `secret`."""
+        """Not signed: the address holds `secret`. It is called for every message of the account, ours or not."""
         key = _configured(self._keys.ovh)
         if not same_secret(request.query.get("secret", ""), key):
             raise self._forged(request)
         said = of_ovh(request.query.get("id", ""), request.query.get("ptt", ""))
-        reference = request.query.get("tag")
-        if reference is None and self._reference_at_ovh and said.outcome and re.fullmatch(r"\d{1,20}", said.id):
-            reference = await self._reference_at_ovh(said.id)
-        return await self._taken(request, "ovh", reference or "", said)
+        send = await self._sent_as(said.id) if said.outcome and said.id else None
+        return await self._recorded("ovh", send, said) if send else web.Response(status=204)
 
     async def _taken(self, request: web.Request, provider: str, reference: str, said: Said) -> web.StreamResponse:
+        send = self._receipts.send_of(reference)
+        if send is None:
+            raise self._forged(request)
+        return await self._recorded(provider, send, said)
+
+    async def _recorded(self, provider: str, send: Send, said: Said) -> web.StreamResponse:
         if said.outcome is not None:
-            send = self._receipts.send_of(reference)
-            if send is None:
-                raise self._forged(request)
             detail = {"code": said.code} if said.code else None
             receipt = Receipt(said.outcome, send.send_sequence, said.reason, detail)
             await self._receipts.record(send, receipt, by=provider, id=said.id[:100])
