@@ -1,8 +1,10 @@
-"""A cabinet to look at: made once, with a dossier and three people who are invited at once."""
+"""A cabinet to look at: made once, with somebody who works for it, and a dossier with three people who are invited at
+once."""
 
 from __future__ import annotations
 
 import json
+import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -49,10 +51,15 @@ _DOSSIER: dict[str, Any] = {
 }
 
 
+_STAFF = {"email": "claire.leger@example.com", "first_name": "Claire", "last_name": "Léger", "locale": "fr"}
+
+
 @dataclass(frozen=True)
 class DemoCabinet:
     id: str
     api_key: str
+    staff_email: str
+    staff_password: str
 
 
 async def demo_cabinet(directory_url: str, admin_token: str, file: Path) -> DemoCabinet:
@@ -65,7 +72,9 @@ async def demo_cabinet(directory_url: str, admin_token: str, file: Path) -> Demo
                 if response.status == 200:
                     return before
         made = await _post(session, "/v1/cabinets", _CABINET, admin_token)
-        cabinet = DemoCabinet(made["id"], made["api_key"])
+        cabinet = DemoCabinet(made["id"], made["api_key"], _STAFF["email"], secrets.token_urlsafe(12))
+        staff = {**_STAFF, "password": cabinet.staff_password}
+        await _post(session, f"/v1/cabinets/{cabinet.id}/staff", staff, admin_token)
         await _post(session, "/v1/dossiers", _DOSSIER, cabinet.api_key)
         # Kept only once it is complete: a start that broke off here makes another.
         write_privately(file, json.dumps(asdict(cabinet)))

@@ -80,6 +80,7 @@ class Stack:
             "admin_token": credentials.admin_token,
             "ops_token": credentials.ops_token,
             "cabinet": {"id": cabinet.id, "api_key": cabinet.api_key},
+            "staff": {"email": cabinet.staff_email, "password": cabinet.staff_password},
         }
         write_privately(self.description, json.dumps(description, indent=2) + "\n")
         return description
@@ -156,15 +157,17 @@ async def run(folder: Path) -> int:
 
 def where_to_look(description: dict[str, Any], folder: Path, seconds: float) -> str:
     """What a person who has just started everything wants to know."""
+    staff = description["staff"]
     return f"""
 Convive is ready ({seconds:.1f} s).
 
+  Firm         {description["directory_url"]}/sign-in    {staff["email"]}, password {staff["password"]}
   Inbox        {description["inbox_url"]}/        the mails and texts that would have gone out
   Directory    {description["directory_url"]}/docs    cabinets, dossiers, members
   Invitation   {description["invitation_url"]}/docs    where every invitation stands
 
   A demo cabinet has invited three people, one by SMS: open the inbox and click a link.
-  Its API key, the tokens and all addresses are in {_short(folder / "stack.json")}.
+  Its API key, the tokens, that password and all addresses are in {_short(folder / "stack.json")}.
   Logs are in {_short(folder / "log")}/.
 """
 

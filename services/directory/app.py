@@ -177,8 +177,8 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
             ClientPages(frame, desk, store, membership, admission),
             UserPages(frame, desk, store, membership, admission),
             TeamPages(frame, desk, store, staff),
-            FacePages(frame, visitors, store, invitation_service),
-            DigestPages(frame, visitors, store, digest_letters),
+            FacePages(frame, desk, store, invitation_service),
+            DigestPages(frame, desk, store, digest_letters),
         )
         resources = (
             Cabinets(store, clock.now),

@@ -24,7 +24,7 @@ from directory.letters.stationery import Written
 from directory.model.account import Account
 from directory.model.member import Member
 from directory.password_links import signed
-from directory.reasons import what_happened
+from directory.standing import standing
 from directory.store.protocol import Store, settle
 
 DIGESTS = "digests"
@@ -195,9 +195,10 @@ class DigestLetters:
         by_dossier: dict[str, list[dict[str, str]]] = {}
         for member in members:
             if member and member.trouble_at and member.invitation and not member.removed_at:
+                stands = standing(member)
                 line = {
                     "name": f"{member.first_name} {member.last_name}",
-                    "what": say(what_happened(member.invitation)),
+                    "what": " – ".join(say(words) for words in (stands.words, stands.advice) if words),
                 }
                 by_dossier.setdefault(member.dossier_id, []).append(line)
         dossiers = await asyncio.gather(*map(self._store.dossier, by_dossier))

@@ -56,9 +56,10 @@ async def test_everything_comes_up_and_ends_on_ctrl_c(up: subprocess.Popen[bytes
     stack = json.loads(description.read_text())
     assert set(stack) == {
         *("amqp_url", "mongo_url", "directory_url", "invitation_url", "inbox_url", "smtp_port"),
-        *("admin_token", "ops_token", "cabinet"),
+        *("admin_token", "ops_token", "cabinet", "staff"),
     }
     assert set(stack["cabinet"]) == {"id", "api_key"}
+    assert set(stack["staff"]) == {"email", "password"}
     assert description.stat().st_mode & 0o077 == 0
     async with aiohttp.ClientSession() as http, asyncio.timeout(20):
         invited: set[str] = set()

@@ -24,7 +24,7 @@ from directory.web import wording
 from directory.web.desk import Desk
 from directory.web.frame import Frame, page, see_other
 from directory.web.language import language_of
-from directory.web.user_words import Wrong, wrong_with
+from directory.web.refused_forms import Wrong, wrong_with
 from directory.web.users import Typed, UserForm
 
 _PAGE = 50

@@ -30,12 +30,15 @@ class Way:
     words: str
     # For a client file: not for its own administrators.
     firm_alone: bool = False
+    # What lies on this way too, by how its path begins.
+    also: tuple[str, ...] = ()
 
 
 # A firm's pages, and those of a client file: whoever makes one adds its row.
 NAV = (
-    Way("/firms/{}/clients", msgid("Clients")),
+    Way("/firms/{}/clients", msgid("Clients"), also=("/clients/",)),
     Way("/firms/{}/staff", msgid("Team")),
+    Way("/firms/{}/face", msgid("Settings"), also=("/firms/{}/times", "/firms/{}/digest")),
 )
 TABS = (
     Way("/clients/{}/users", msgid("Users")),
@@ -57,7 +60,7 @@ class Here:
         """Address, words, and whether it leads here, for each way."""
         if self.cabinet is None:
             return []
-        return [self._to(way, self.cabinet.id, also="/clients/" if way == NAV[0] else None) for way in NAV]
+        return [self._to(way, self.cabinet.id) for way in NAV]
 
     @property
     def tabs(self) -> list[tuple[str, str, bool]]:
@@ -66,9 +69,9 @@ class Here:
         ways = [way for way in TABS if self.cabinet or not way.firm_alone]
         return [self._to(way, self.ground.dossier.id) for way in ways]
 
-    def _to(self, way: Way, id: str, also: str | None = None) -> tuple[str, str, bool]:
+    def _to(self, way: Way, id: str) -> tuple[str, str, bool]:
         path = way.path.format(id)
-        here = self.path == path or self.path.startswith(f"{path}/") or bool(also and self.path.startswith(also))
+        here = self.path == path or self.path.startswith((f"{path}/", *(also.format(id) for also in way.also)))
         return path, way.words, here
 
 

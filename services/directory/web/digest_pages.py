@@ -12,9 +12,8 @@ from convive_kit.routes import Route
 from directory.digest import DigestLetters
 from directory.i18n import Language
 from directory.store.protocol import Store
-from directory.web.face_pages import own_firm
+from directory.web.desk import Desk
 from directory.web.frame import Frame, page, see_other
-from directory.web.visitors import Visitors
 
 
 class DigestForm(BaseModel):
@@ -23,9 +22,9 @@ class DigestForm(BaseModel):
 
 
 class DigestPages:
-    def __init__(self, frame: Frame, visitors: Visitors, store: Store, letters: DigestLetters) -> None:
+    def __init__(self, frame: Frame, desk: Desk, store: Store, letters: DigestLetters) -> None:
         self._frame = frame
-        self._visitors = visitors
+        self._desk = desk
         self._store = store
         self._letters = letters
 
@@ -39,7 +38,7 @@ class DigestPages:
         ]
 
     async def own(self, request: web.Request) -> web.Response:
-        account, cabinet = await own_firm(self._visitors, self._store, request)
+        account, cabinet = await self._desk.firm(request)
         return self._frame.page(
             request,
             "firm_digest.html",
@@ -50,8 +49,7 @@ class DigestPages:
         )
 
     async def save(self, request: web.Request) -> web.Response:
-        self._frame.refuse_foreign(request)
-        account, cabinet = await own_firm(self._visitors, self._store, request)
+        account, cabinet = await self._desk.firm(request)
         form = await form_body(request, DigestForm)
         await self._letters.switch(account.account_id, cabinet.id, digest=form.digest == "yes", language=form.locale)
         return see_other(f"{request.path}?saved=yes")
@@ -59,9 +57,7 @@ class DigestPages:
     async def ask(self, request: web.Request) -> web.Response:
         """Looking at a link stops nothing: mail scanners do."""
         _, cabinet_id = self._read(request)
-        return self._frame.page(
-            request, "digest_off.html", cabinet=await self._store.cabinet(cabinet_id), stopped=False
-        )
+        return await self._page(request, cabinet_id, stopped=False)
 
     async def stop(self, request: web.Request) -> web.Response:
         """By the button of that page, or by a mail program in one click (RFC 8058), which has no cookie and no origin:

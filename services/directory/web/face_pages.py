@@ -8,24 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
-from uuid import UUID
 
 from aiohttp import web
 from pydantic import BaseModel, Field, ValidationError
 
 from convive_contracts.events import Policies
-from convive_kit.http import Problem, form_body
+from convive_kit.http import form_body
 from convive_kit.routes import Route
 from directory.cabinet_requests import CabinetPatch
 from directory.i18n import Language, msgid
 from directory.invitation_service import InvitationService, InvitationServiceAway, Preview
-from directory.model.account import Account
 from directory.model.cabinet import DEFAULTS, Cabinet
 from directory.model.refusals import FieldRefused
 from directory.store.protocol import Store, settle
+from directory.web.desk import Desk
 from directory.web.frame import Frame, page, see_other
 from directory.web.language import language_of
-from directory.web.visitors import Visitors
 
 Typed = Annotated[str, Field(max_length=320)]
 Show = Literal["mail", "text", "page", "sms"]
@@ -126,9 +124,9 @@ def _is_never_quiet(policies: Policies) -> bool:
 
 
 class FacePages:
-    def __init__(self, frame: Frame, visitors: Visitors, store: Store, invitation: InvitationService) -> None:
+    def __init__(self, frame: Frame, desk: Desk, store: Store, invitation: InvitationService) -> None:
         self._frame = frame
-        self._visitors = visitors
+        self._desk = desk
         self._store = store
         self._invitation = invitation
 
@@ -144,12 +142,11 @@ class FacePages:
         ]
 
     async def face(self, request: web.Request) -> web.Response:
-        cabinet = (await own_firm(self._visitors, self._store, request))[1]
+        _, cabinet = await self._desk.firm(request)
         return self._face(request, cabinet, _face_of(cabinet))
 
     async def save_face(self, request: web.Request) -> web.Response:
-        self._frame.refuse_foreign(request)
-        cabinet = (await own_firm(self._visitors, self._store, request))[1]
+        _, cabinet = await self._desk.firm(request)
         form = await form_body(request, FaceForm)
         if wrong := await self._save(cabinet, form.fields()):
             return self._face(request, cabinet, form, wrong)
@@ -169,12 +166,11 @@ class FacePages:
         )
 
     async def times(self, request: web.Request) -> web.Response:
-        cabinet = (await own_firm(self._visitors, self._store, request))[1]
+        _, cabinet = await self._desk.firm(request)
         return await self._times(request, cabinet, TimesForm.of(cabinet.policies))
 
     async def save_times(self, request: web.Request) -> web.Response:
-        self._frame.refuse_foreign(request)
-        cabinet = (await own_firm(self._visitors, self._store, request))[1]
+        _, cabinet = await self._desk.firm(request)
         form = await form_body(request, TimesForm)
         if wrong := await self._save(cabinet, form.fields()):
             return await self._times(request, cabinet, form, wrong)
@@ -201,10 +197,9 @@ class FacePages:
 
     async def preview(self, request: web.Request) -> web.Response:
         """The saved face, or the one in the form: as a document for the frame."""
-        cabinet = (await own_firm(self._visitors, self._store, request))[1]
+        _, cabinet = await self._desk.firm(request)
         form, fields = FaceForm(locale=language_of(request)), dict[str, Any]()
         if request.method == "POST":
-            self._frame.refuse_foreign(request)
             form = await form_body(request, FaceForm)
             fields = form.fields()
         try:
@@ -248,21 +243,6 @@ class FacePages:
 
     async def _load(self, cabinet: Cabinet) -> Cabinet:
         return await self._store.cabinet(cabinet.id) or cabinet
-
-
-async def own_firm(visitors: Visitors, store: Store, request: web.Request) -> tuple[Account, Cabinet]:
-    """The visitor, and the firm of the path. To whoever does not work for it there is no such page."""
-    account = await visitors.account(request)
-    if account is None:
-        raise web.HTTPSeeOther("/sign-in")
-    try:
-        id = str(UUID(request.match_info["id"]))
-    except ValueError:
-        raise Problem(404) from None
-    cabinet = await store.cabinet(id) if id in account.firms else None
-    if cabinet is None:
-        raise Problem(404)
-    return account, cabinet
 
 
 def _face_of(cabinet: Cabinet) -> FaceForm:

@@ -20,7 +20,7 @@ from directory.store.protocol import Store
 from directory.web.desk import Desk
 from directory.web.frame import Frame, page, see_other
 from directory.web.language import language_of
-from directory.web.user_words import Wrong, wrong_with
+from directory.web.refused_forms import Wrong, wrong_with
 from directory.web.users import Typed
 
 _PAGE = 200

@@ -20,12 +20,13 @@ from directory.member_requests import InvitationRequest, MemberPatch, NewMember
 from directory.membership import Membership
 from directory.model.member import Member
 from directory.model.refusals import Refusal
+from directory.standing import standing
 from directory.store.protocol import Store
 from directory.web import wording
 from directory.web.desk import Desk
 from directory.web.frame import Frame, page, see_other
 from directory.web.language import language_of
-from directory.web.user_words import Wrong, standing, wrong_with
+from directory.web.refused_forms import Wrong, wrong_with
 
 _PAGE = 200
 DONE = {

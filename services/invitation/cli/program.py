@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from typer.completion import completion_init, get_completion_script  # pyright: ignore[reportPrivateImportUsage]
 
-from invitation.cli import administration, bulk, doctor, invitations, parked, replays, reports
+from invitation.cli import administration, bulk, doctor, invitations, parked, replays, reports, staff
 from invitation.cli.failures import ExitCode, Failed
 from invitation.cli.output import Output, printable
 from invitation.cli.session import Given, Session
@@ -34,6 +34,7 @@ app.command()(reports.export)
 app.command()(reports.stats)
 app.command()(reports.audit)
 app.add_typer(administration.cabinet, name="cabinet")
+app.add_typer(staff.staff, name="staff")
 app.add_typer(administration.directory, name="directory")
 app.add_typer(administration.ops, name="ops")
 app.add_typer(administration.event, name="event")

@@ -220,6 +220,30 @@ async def test_events_firms_and_tokens_are_made_from_the_terminal(stack: Stack, 
     assert record["action"] == "event.publish"
 
 
+async def test_staff_are_given_a_place_and_lose_it_from_the_terminal(stack: Stack, tmp_path: Any) -> None:
+    operator, cabinet = Operator(stack), await stack.new_cabinet()
+    address, password = new_address(), f"{uuid4()} words"
+    stack.private.add(password)
+    file = tmp_path / "password"
+    file.write_text(f"{password}\n")
+    who = ("staff", "create", address, "--cabinet-id", cabinet.id, "--first-name", "Claire", "--last-name", "Léger")
+    made = (await operator.run(*who, "--password-file", str(file), "--json")).json()
+    assert (made["email"], made["active"]) == (address, True)
+    signed_in = await stack.directory.call("POST", "/v1/sessions", {"email": address, "password": password})
+    assert signed_in.status == 201
+    written_to = await operator.run(*("staff", "create", new_address()), *who[3:])
+    assert "A letter is on its way" in written_to.err
+
+    listed = (await operator.run("staff", "list", "--cabinet-id", cabinet.id, "--json")).lines()
+    assert {one["account_id"]: one["active"] for one in listed} == {
+        made["account_id"]: True,
+        written_to.out.strip(): False,
+    }
+    assert (await operator.run("staff", "remove", made["account_id"], "--cabinet-id", cabinet.id, "--yes")).code == 0
+    [left] = (await operator.run("staff", "list", "--cabinet-id", cabinet.id, "--json")).lines()
+    assert left["account_id"] == written_to.out.strip()
+
+
 async def test_ctrl_c_in_place_of_an_answer_does_nothing(stack: Stack) -> None:
     member, _ = await stack.invite()
     await stack.until_state(member, "sent")
