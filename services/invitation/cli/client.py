@@ -134,6 +134,8 @@ class Api:
             raw = await response.read()
             if response.status >= HTTPStatus.BAD_REQUEST:
                 raise self._refusal(response, raw)
+            if response.status == HTTPStatus.NO_CONTENT:
+                return None
             document = _document(raw)
             if document is None or response.status >= HTTPStatus.MULTIPLE_CHOICES:
                 raise Failed(f"{self.url} answers, but not as {self._who}: check the address.")

@@ -120,7 +120,7 @@ async def test_what_came_to_nothing_is_told_once_whatever_number_of_processes_th
 
     mail = await office.read()
     text = mail.get_body(("plain",)).get_content()
-    assert "Cette adresse e-mail n’existe pas" in text
+    assert "Cette adresse n’existe pas" in text
     for name in ("Durand", "Martin", "Petit", "Boulangerie Martin"):
         assert name in text
     assert f"https://directory.example.com/clients/{firm[1].id}/users" in text

@@ -27,10 +27,10 @@ async def test_only_the_firms_own_people_see_or_change_them(driver: Driver, firm
         path = f"/firms/{firm.id}/{name}"
         assert (await anne.get(path)).status == 200, name
         assert (await stranger.get(path)).status == 404, name
-        assert (await nobody.get(path)).headers["Location"] == "/sign-in"
+        assert (await nobody.get(path)).headers["Location"].startswith("/sign-in?next=/firms/")
         assert (await anne.post(path, {"name": "Mine"}, Origin="https://evil.example")).status == 403, name
         assert (await stranger.post(path, {"name": "Mine"})).status == 404, name
-        assert (await nobody.post(path, {"name": "Mine"})).headers["Location"] == "/sign-in"
+        assert (await nobody.post(path, {"name": "Mine"})).headers["Location"] == "/sign-in?next=/"
     assert (await firm.call("GET", f"/v1/cabinets/{firm.id}")).ok()["name"] == "Cabinet Léger"
 
 

@@ -67,6 +67,7 @@ ROUTES = {
         "GET /readyz": "anyone",
     },
     "invitation": {
+        "GET /internal/v1/policies": "service",
         "POST /internal/v1/previews": "service",
         "GET /i/{token}": "anyone",
         "POST /i/{token}/open": "anyone",

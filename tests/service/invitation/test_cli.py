@@ -229,7 +229,7 @@ async def test_staff_are_given_a_place_and_lose_it_from_the_terminal(stack: Stac
     who = ("staff", "create", address, "--cabinet-id", cabinet.id, "--first-name", "Claire", "--last-name", "Léger")
     made = (await operator.run(*who, "--password-file", str(file), "--json")).json()
     assert (made["email"], made["active"]) == (address, True)
-    signed_in = await stack.directory.call("POST", "/v1/sessions", {"email": address, "password": password})
+    signed_in = await stack.directory.call("POST", "/v1/sessions", json={"email": address, "password": password})
     assert signed_in.status == 201
     written_to = await operator.run(*("staff", "create", new_address()), *who[3:])
     assert "A letter is on its way" in written_to.err
