@@ -35,7 +35,7 @@ async def test_a_firm_sees_its_mail_page_and_text_before_it_saves_them(
     await page.locator("#email").fill(email)
     await page.locator("#password").fill(PASSWORD)
     await anne.press(words.sign_in)
-    await page.wait_for_url(f"{stack.directory.url}/")
+    await anne.sees("Clients")
 
     await page.goto(f"{base}/face")
     name, own, colour, mail, link_page, text = LABELS[words.locale]
