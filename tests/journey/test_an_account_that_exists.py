@@ -132,3 +132,35 @@ async def test_signing_in_out_and_wrongly_at_the_directory(stack: Stack, new_per
     await person.finds_it_accessible()
     await person.page.go_back()
     await person.sees(words.sign_in)
+
+
+@pytest.mark.parametrize(
+    ("words", "button"),
+    [(FRENCH, "Accepter celle-ci et celles cochées"), (ENGLISH, "Accept this one and those ticked")],
+    ids=["french", "english"],
+)
+async def test_several_invitations_are_accepted_together_and_none_that_was_not_ticked(
+    stack: Stack, new_person: NewPerson, words: Words, button: str
+) -> None:
+    first = await invited_twice(stack, words)
+    email, names = first.member.email, list[str]()
+    for number in (3, 4):
+        cabinet = await stack.new_cabinet()
+        dossier = await stack.new_dossier(cabinet)
+        other = await stack.add_member(cabinet, dossier, email, locale=words.locale)
+        await stack.mail(email, count=number)
+        await stack.until_state(other, "sent")
+        names.append(dossier.name)
+    person = await new_person(words=words, screen=PHONE)
+    await sign_in(stack, person, email, words)
+    await person.page.goto(first.link)
+    ticked, left = names
+    await person.page.locator("label").filter(has_text=ticked).click()
+    await expect(person.page.get_by_label(ticked)).to_be_checked()
+    await person.finds_it_accessible()
+    await person.finds_nothing_cut_off()
+    await person.press(button)
+    await person.is_in(stack.directory.url, email, words)
+    await person.sees(first.dossier)
+    await person.sees(ticked)
+    await expect(person.page.get_by_role("heading", name=left, exact=True)).to_have_count(0)
