@@ -89,6 +89,15 @@ def click(step: str, body: Mapping[str, Any], *, signed_in: bool = False) -> Ste
     return act
 
 
+async def accept_both(lane: Lane, guest: Guest) -> None:
+    """The person accepts one invitation, and another one that they tick."""
+    body = {"also": [guest.extra["also"].invitation_id]}
+    answer = await persist(lambda: lane.invitation.call("POST", f"{guest.link}/accept", json=body, token=guest.session))
+    done = answer.ok()
+    assert [one["outcome"] for one in done["also"]] == ["accepted"]
+    guest.code = code_of(done["next"])
+
+
 def unheard(act: Step) -> Step:
     """Do it while the bus tells the invitation service nothing of accounts: the directory's answer is all it has. (Who
     begins anew declares its bindings anew, so a death ends this too.)"""

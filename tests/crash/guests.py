@@ -140,6 +140,16 @@ async def with_account(lane: Lane) -> Guest:
     return Guest(second, {}, cabinet, dossier, mail.link, session=session)
 
 
+async def with_two_to_accept(lane: Lane) -> Guest:
+    """Somebody who has an account already and is invited to two more dossiers."""
+    guest = await with_account(lane)
+    assert guest.cabinet is not None
+    third = await lane.add_member(guest.cabinet, await lane.new_dossier(guest.cabinet), guest.member.email)
+    await lane.mail(guest.member.email, count=3)
+    guest.extra["also"] = third
+    return guest
+
+
 async def known_everywhere(lane: Lane) -> Guest:
     """Somebody with an account and two invitations, of whom messages speak that either service has parked."""
     guest = await with_account(lane)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.crash.acts import (
+    accept_both,
     add,
     announce_late,
     ask_for_resend,
@@ -46,12 +47,14 @@ from tests.crash.guests import (
     with_a_rest_in_the_outbox,
     with_account,
     with_password,
+    with_two_to_accept,
 )
 from tests.crash.lanes import Victim
 from tests.crash.truths import (
     SENT_AGAIN,
     accepted,
     all_resent,
+    both_accepted,
     declined,
     erased,
     extended,
@@ -118,6 +121,7 @@ def _all() -> dict[str, Scenario]:
         ("a person chooses a password", "id", own_member, CHOOSE, PASSWORD_SET, has_a_password, ()),
         ("a person signs in and accepts", "id", with_account, SIGN_IN_AND_ACCEPT, ACTIVE, accepted, ()),
         ("a person who is signed in accepts", "id", with_account, ACCEPT, ACTIVE, accepted, ()),
+        ("a person accepts two at once", "id", with_two_to_accept, accept_both, ACTIVE, both_accepted, ()),
         ("a password is chosen, unheard", "i", own_member, unheard(CHOOSE), PASSWORD_SET, has_a_password, ()),
         ("an account accepts, unheard", "i", with_account, unheard(SIGN_IN_AND_ACCEPT), ACTIVE, accepted, ()),
         ("a person signs in with the code", "id", with_password, sign_in_with_code, ACTIVE, is_in, ()),

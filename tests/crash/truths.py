@@ -187,6 +187,13 @@ async def accepted(lane: Lane, guest: Guest) -> None:
     assert len(places["dossiers"]) == 2
 
 
+async def both_accepted(lane: Lane, guest: Guest) -> None:
+    await sign_in_with_code(lane, guest)
+    await is_in(lane, guest)
+    assert len((await lane.me(guest.session))["dossiers"]) == 3
+    await lane.until_state(guest.extra["also"], "active")
+
+
 async def declined(lane: Lane, guest: Guest) -> None:
     await sound(lane, guest, "declined")
     await is_dead(lane, guest)

@@ -50,6 +50,7 @@ LOOPS = frozenset(
         "Bus.run",
         "Membership.run",
         "Postman.run",
+        "Digests.run",
         "Bus.drain",
     )
 )

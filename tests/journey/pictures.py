@@ -76,7 +76,7 @@ class Photographer:
             )
             return member, await stack.mail(member.email)
 
-        _, for_oliver = await invite("Oliver", "Bennett", "standard_user", "en")
+        oliver, for_oliver = await invite("Oliver", "Bennett", "standard_user", "en")
         _, for_jeanne = await invite("Jeanne", "Martin", "expense_approver", "fr")
         late, for_late = await invite("Emma", "Clarke", "standard_user", "en")
         soon = rfc3339(datetime.now(UTC) + timedelta(seconds=1))
@@ -114,6 +114,36 @@ class Photographer:
             await page.get_by_role("button", name=ENGLISH.submit).click()
             await page.wait_for_url(f"{stack.directory.url}/")
 
+        staff = {"email": "claire@example.com", "first_name": "Claire", "last_name": "Léger", "password": PASSWORD}
+        path = f"/v1/cabinets/{cabinet.id}/staff"
+        (await stack.directory.call("POST", path, json=staff, token=stack.admin_token)).ok(201)
+        users = f"/clients/{dossier.id}/users"
+
+        async def firm(page: Page, path: str) -> None:
+            await page.goto(stack.directory.url + path)
+            await page.locator("#email").fill(staff["email"])
+            await page.locator("#password").fill(PASSWORD)
+            await page.locator("#password").press("Enter")
+            await page.wait_for_url(stack.directory.url + path)
+
+        async def users_list(page: Page) -> None:
+            await firm(page, users)
+            await page.get_by_text("Karim").wait_for()
+
+        async def adding(page: Page) -> None:
+            await firm(page, f"{users}/new")
+            for field, typed in (("first_name", "Amina"), ("last_name", "Diallo"), ("employee_code", "E-17")):
+                await page.locator(f"#{field}").fill(typed)
+            await page.locator("input[name=role][value=standard_user]").check()
+            await page.locator("input[name=own_expense_reports]").check()
+            await page.locator("input[name=invite_by][value=sms]").check()
+            await page.locator("#email").fill("amina.diallo@example.com")
+            await page.locator("#phone").fill("06 12 34 56 78")
+
+        async def face(page: Page) -> None:
+            await firm(page, f"/firms/{cabinet.id}/face")
+            await page.frame_locator("iframe[name=preview]").get_by_role("link", name=ENGLISH.open_mail).wait_for()
+
         await self.take("mail", mail, screen=PHONE)
         await self.take("inbox", inbox, screen=_INBOX)
         await self.take("invitation-desktop", lambda page: page.goto(for_oliver.link), screen=DESKTOP)
@@ -124,6 +154,11 @@ class Photographer:
         await self.take("console-invitation", one_at_the_console, screen=_CONSOLE, whole=False)
         await self.take("console-phone-dark", console, screen=PHONE, colours="dark", words=FRENCH, whole=False)
         await self.take("signed-in", done, screen=DESKTOP)
+        await stack.until_state(oliver, "active")
+        await self.take("firm-users", users_list, screen=DESKTOP)
+        await self.take("firm-users-phone-fr", users_list, screen=PHONE, words=FRENCH)
+        await self.take("firm-add-user", adding, screen=DESKTOP)
+        await self.take("firm-face", face, screen=DESKTOP)
 
 
 async def main() -> None:

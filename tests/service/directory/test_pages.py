@@ -201,3 +201,22 @@ async def test_programs_get_problem_documents_also_when_they_take_html(driver: D
     answer = await driver.call("GET", "/v1/nowhere", Accept="text/html")
     assert answer.status == 404
     assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+async def test_a_session_that_somebody_planted_is_not_the_one_that_is_signed_in(
+    driver: Driver, browser: Browser, firm: Firm, jeanne: dict[str, Any]
+) -> None:
+    planted = "planted-by-somebody-who-waits"
+    browser.cookies["convive_session"] = planted
+    await browser.post("/sign-in", {"email": jeanne["email"], "password": PASSWORD})
+    assert browser.cookies["convive_session"] != planted
+    assert (await driver.call("GET", "/v1/me", token=planted)).status == 401
+
+    # Nor is a real one of another account carried over: its owner does not become Jeanne.
+    (other,) = (await firm.dossier(person(role="standard_user")))["members"]
+    theirs = await driver.enter(other)
+    browser.cookies["convive_session"] = theirs
+    await browser.post("/sign-out")
+    await browser.post("/sign-in", {"email": jeanne["email"], "password": PASSWORD})
+    assert browser.cookies["convive_session"] != theirs
+    assert (await driver.call("GET", "/v1/me", token=theirs)).status == 401
