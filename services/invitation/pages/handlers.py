@@ -373,7 +373,7 @@ class LinkPages:
         outcomes: list[tuple[pages.Other, pages.Outcome]] = []
         for id in dict.fromkeys(ids):
             if id not in open_ones:
-                outcomes.append((pages.Other(id, "", "", ""), "gone"))
+                outcomes.append(await self._accepted_before(visit, id) or (pages.Other(id, "", "", ""), "gone"))
                 continue
             one, invitee = open_ones[id]
             other = await self._shown(one, invitee)
@@ -388,6 +388,15 @@ class LinkPages:
                 await self._note_redemption(one, redeemed)
                 outcomes.append((other, "accepted"))
         return outcomes
+
+    async def _accepted_before(self, visit: Visit, id: str) -> tuple[pages.Other, pages.Outcome] | None:
+        """For whoever asks again because they had no answer."""
+        one = await self._store.load(id)
+        if one is None or one.invitee is None or one.state not in _USED_UP:
+            return None
+        if one.invitee.email_key != visit.invitee.email_key:
+            return None
+        return await self._shown(one, one.invitee), "accepted"
 
     async def _note_redemption(self, invitation: Invitation, redeemed: Redeemed) -> State:
         existing = redeemed.credential == "existing"

@@ -82,6 +82,14 @@ async def test_a_form_without_script_does_the_same(stack: Stack, waiting: Waitin
     assert (await stack.detail(one))["state"] == "active"
 
 
+async def test_asked_twice_it_is_accepted_once_and_said_again(stack: Stack, waiting: Waiting) -> None:
+    ticked = waiting.others[0].invitation_id
+    for _ in range(2):
+        done = (await accept(stack, waiting, ticked)).ok()
+        assert done["also"] == [{"id": ticked, "outcome": "accepted"}]
+    assert len(await dossiers(stack, waiting)) == 3
+
+
 async def test_one_that_is_gone_is_told_and_keeps_no_other_back(stack: Stack, waiting: Waiting) -> None:
     gone, fine = waiting.others
     (await stack.operate(gone, "revoke")).ok(202)
