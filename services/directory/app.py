@@ -71,6 +71,7 @@ from directory.web.digest_pages import DigestPages
 from directory.web.entry import EntryPages
 from directory.web.face_pages import FacePages
 from directory.web.frame import Frame
+from directory.web.import_pages import ImportPages
 from directory.web.live import FAMILIES, Live
 from directory.web.password_pages import PasswordPages
 from directory.web.session_pages import SessionPages
@@ -165,7 +166,7 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
         process.on_stop("invitation service", invitation_service.close)
         frame = Frame(settings)
         visitors = Visitors(entrance, known_browsers, settings)
-        desk = Desk(frame, visitors, store)
+        desk = Desk(frame, visitors, store, clock.now)
         feed = Feed(EventLog(settings.amqp_url.get_secret_value()), families=FAMILIES, now=clock.now)
         process.spawn("event feed", feed.run(process.stopping))
         pages = (
@@ -174,6 +175,7 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
             PasswordPages(frame, visitors, resets, settings),
             SessionPages(frame, visitors, entrance),
             Live(feed, desk, store),
+            ImportPages(frame, desk, imports, importing, importer.wake),
             ClientPages(frame, desk, store, membership, admission),
             UserPages(frame, desk, store, membership, admission),
             TeamPages(frame, desk, store, staff),

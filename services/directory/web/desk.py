@@ -6,7 +6,9 @@ back, answer 404 for what is other people's, and refuse forms of other sites.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import NoReturn
 from urllib.parse import quote
 
@@ -76,7 +78,8 @@ class Here:
 
 
 class Desk:
-    def __init__(self, frame: Frame, visitors: Visitors, store: Store) -> None:
+    def __init__(self, frame: Frame, visitors: Visitors, store: Store, now: Callable[[], datetime]) -> None:
+        self.now = now
         self._frame = frame
         self._visitors = visitors
         self._access = Access(store)
@@ -110,6 +113,17 @@ class Desk:
             raise not_found("dossier")
         request[HERE] = Here(account, request.path, None if ground.member else ground.cabinet, ground)
         return ground
+
+    async def beside(self, request: web.Request, account: Account, cabinet_id: str, dossier_id: str | None) -> None:
+        """Show around a page what surrounds that client file, or the clients of that firm."""
+        caller = Caller(account=account)
+        if dossier_id:
+            ground = await self._access.ground(caller, dossier_id)
+            cabinet = None if ground.member else ground.cabinet
+            request[HERE] = Here(account, f"/clients/{dossier_id}/users/import", cabinet, ground)
+        else:
+            cabinet = await self._access.cabinet(caller, cabinet_id)
+            request[HERE] = Here(account, f"/firms/{cabinet_id}/clients/import", cabinet)
 
 
 def _sign_in_first(request: web.Request) -> NoReturn:

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from aiohttp import web
+from babel.numbers import format_decimal
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -31,6 +32,7 @@ _HEADERS = {
 _PROBLEMS = {
     403: msgid("Your role does not allow this. The firm can change that."),
     404: msgid("There is no such page."),
+    413: msgid("The file is too large: split it into several."),
     429: msgid("There were too many attempts. Please wait a few minutes, then try again."),
     503: msgid("We cannot do this at the moment. Please try again shortly."),
 }
@@ -130,6 +132,7 @@ class Frame:
         filters["address"] = _breakable
         filters["moment"] = partial(wording.moment, language=language)
         filters["day"] = partial(wording.day, language=language)
+        filters["number"] = partial(format_decimal, locale=language)
         filters["phone"] = partial(wording.phone, language=language)
         return environment
 
