@@ -64,6 +64,7 @@ _STATES = {
     "aborted": msgid("Stopped"),
     "failed": msgid("Interrupted"),
 }
+_AT_COLUMN = msgid("%(column)s: %(what)s")
 _NOTHING_CHOSEN = msgid("Choose a file first.")
 _SAMPLES: Mapping[Language, str] = {
     "fr": """\
@@ -259,4 +260,4 @@ def _shown(row: Mapping[str, Any], run: Import, say: Callable[[str], str]) -> di
 def _said(note: Note, say: Callable[[str], str]) -> str:
     column = _COLUMNS.get(note["column"])
     text = sentence(note, say)
-    return f"{say(column)}\u00a0: {text}" if column else text
+    return say(_AT_COLUMN) % {"column": say(column), "what": text} if column else text
