@@ -2,6 +2,10 @@
 
 What a crash can make go out twice is therefore at most what was in the slots. Places beyond the slots hold what is
 claimed already and waits its turn, so that no slot stands idle while the next claim is being written.
+
+What is new (somebody has just been invited by hand) has places and a queue of its own, beside those of what is due (the
+many of an import, reminders, further attempts). The slots take from both in turn: neither waits for the whole of the
+other.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from typing import Literal
 
 import structlog
 
@@ -28,6 +33,9 @@ log = structlog.stdlib.get_logger(__name__)
 
 Observe = Callable[[str, str, float], None]
 _PROVIDER = "provider"
+_Kind = Literal["due", "new"]
+_DUE: _Kind = "due"
+_NEW: _Kind = "new"
 
 
 class Delivery:
@@ -55,8 +63,10 @@ class Delivery:
         self._now = now
         self._observe = observe
         self._places = slots * places_per_slot
-        self._taken = 0
-        self._queue: deque[Invitation] = deque()
+        self._places_for_new = max(self._places - slots, 1)
+        self._taken = {_DUE: 0, _NEW: 0}
+        self._queues: dict[_Kind, deque[Invitation]] = {_DUE: deque(), _NEW: deque()}
+        self._turn: _Kind = _NEW
         self._sending: set[asyncio.Task[None]] = set()
         self._breakers = {name: Breaker(monotonic=monotonic) for name in channels}
         self._room = asyncio.Event()
@@ -68,8 +78,8 @@ class Delivery:
 
     @property
     def room(self) -> int:
-        """How many more messages can be taken now."""
-        return 0 if self._draining else self._places - self._taken
+        """How many more messages that are due can be taken now."""
+        return 0 if self._draining else self._places - self._taken[_DUE]
 
     @property
     def busy(self) -> int:
@@ -79,7 +89,7 @@ class Delivery:
     @property
     def waiting(self) -> int:
         """How many that are claimed wait for a slot."""
-        return len(self._queue)
+        return sum(map(len, self._queues.values()))
 
     def provider_away(self, channel: str) -> bool:
         """Whether the channel's provider counts as down."""
@@ -92,22 +102,15 @@ class Delivery:
         return [name for name in ("email", "sms") if name not in paused]
 
     def reserve(self, channel: str) -> bool:
-        """Take a place if one is free and the channel's provider takes messages. Follow with `start` or `give_back`."""
-        breaker = self._breakers.get(channel)
-        if self.room <= 0 or (breaker is not None and not breaker.lets_through):
-            return False
-        if breaker is not None:
-            breaker.enter()
-        self._taken += 1
-        if self.room <= 0:
-            self._room.clear()
-        return True
+        """Take a place for what is due if one is free and the channel's provider takes messages. Follow with `start` or
+        `give_back`."""
+        return self.room > 0 and self._reserve(channel, _DUE)
 
     async def reserve_soon(self, channel: str, *, within: float) -> bool:
-        """As `reserve`, for a message that is new: where the provider takes messages, wait up to `within` seconds for a
-        place rather than have it written as due, found and claimed. As many places as there are slots are left to what
-        is due already, so that a flood of new ones does not starve it."""
-        if self._has_room_for_new and self.reserve(channel):
+        """Take a place for a message that is new: where the provider takes messages, wait up to `within` seconds for
+        one rather than have it written as due, found and claimed, behind all that is due already. Follow with `start`
+        or `give_back`, saying that it is new."""
+        if self._has_room_for_new and self._reserve(channel, _NEW):
             return True
         breaker = self._breakers.get(channel)
         if self._draining or self.slots == 0 or (breaker is not None and not breaker.lets_through):
@@ -119,7 +122,7 @@ class Delivery:
             await asyncio.wait([hope], timeout=within)
         except asyncio.CancelledError:
             if hope.done() and hope.result():
-                self.give_back(channel)
+                self.give_back(channel, new=True)
             hope.cancel()
             raise
         if hope.done():
@@ -129,23 +132,34 @@ class Delivery:
             self._hopeful.popleft()
         return False
 
+    def _reserve(self, channel: str, kind: _Kind) -> bool:
+        breaker = self._breakers.get(channel)
+        if breaker is not None:
+            if not breaker.lets_through:
+                return False
+            breaker.enter()
+        self._taken[kind] += 1
+        if self.room <= 0:
+            self._room.clear()
+        return True
+
     @property
     def _has_room_for_new(self) -> bool:
-        return self._taken < max(self._places - self.slots, 1)
+        return self.slots > 0 and not self._draining and self._taken[_NEW] < self._places_for_new
 
     def _fulfil_hopes(self) -> None:
         while self._hopeful and (self._draining or self._has_room_for_new):
             channel, hope = self._hopeful.popleft()
             if not hope.done():
-                hope.set_result(self.reserve(channel))
+                hope.set_result(not self._draining and self._reserve(channel, _NEW))
 
-    def give_back(self, channel: str) -> None:
+    def give_back(self, channel: str, *, new: bool = False) -> None:
         """Free a place whose message was not tried after all."""
         self._not_tried(channel)
-        self._free()
+        self._free(_NEW if new else _DUE)
 
-    def _free(self) -> None:
-        self._taken -= 1
+    def _free(self, kind: _Kind) -> None:
+        self._taken[kind] -= 1
         self._fulfil_hopes()
         if self.room >= self.slots:
             self._room.set()
@@ -159,31 +173,34 @@ class Delivery:
         """Return when there is room for at least as many as there are slots."""
         await self._room.wait()
 
-    def start(self, invitation: Invitation) -> None:
+    def start(self, invitation: Invitation, *, new: bool = False) -> None:
         """Send a claimed invitation in the place reserved for it; does not wait."""
+        kind = _NEW if new else _DUE
         if len(self._sending) < self.slots:
-            self._run(invitation)
+            self._run(invitation, kind)
         else:
-            self._queue.append(invitation)
+            self._queues[kind].append(invitation)
 
     async def drain(self) -> None:
         """Start nothing more; return when what is in the slots has been decided and what only waited is given back, for
         the next process to take at once. Where that cannot be written, the lease brings it back."""
         self._draining = True
-        waiting = [*self._queue]
-        self._queue.clear()
-        self._taken -= len(waiting)
+        waiting: list[Invitation] = []
+        for kind, queue in self._queues.items():
+            waiting += queue
+            self._taken[kind] -= len(queue)
+            queue.clear()
         self._fulfil_hopes()
         await asyncio.gather(*self._sending, *(self._put_back(invitation) for invitation in waiting))
 
     # --- one slot --------------------------------------------------------------------------------------------------
 
-    def _run(self, invitation: Invitation) -> None:
-        task = asyncio.create_task(self._work(invitation), name="delivery-slot")
+    def _run(self, invitation: Invitation, kind: _Kind) -> None:
+        task = asyncio.create_task(self._work(invitation, kind), name="delivery-slot")
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
-    async def _work(self, invitation: Invitation) -> None:
+    async def _work(self, invitation: Invitation, kind: _Kind) -> None:
         """A slot: goes on with what waits as long as something does."""
         while True:
             try:
@@ -192,10 +209,19 @@ class Delivery:
                 # The lease brings it back; the slot must not be lost.
                 log.exception("delivery.failed", invitation=invitation.id)
             finally:
-                self._free()
-            if not self._queue:
+                self._free(kind)
+            if (following := self._next()) is None:
                 return
-            invitation = self._queue.popleft()
+            invitation, kind = following
+
+    def _next(self) -> tuple[Invitation, _Kind] | None:
+        """What has waited longest of the kind whose turn it is, or else of the other."""
+        first = self._turn
+        for kind in (first, _DUE if first == _NEW else _NEW):
+            if queue := self._queues[kind]:
+                self._turn = _DUE if kind == _NEW else _NEW
+                return queue.popleft(), kind
+        return None
 
     async def _deliver(self, invitation: Invitation) -> None:
         now = self._now()

@@ -139,9 +139,9 @@ class Intake:
         finally:
             claimed = reserved and change is not None and _takes_the_lease(change)
             if reserved and not claimed:
-                self._delivery.give_back(channel)
+                self._delivery.give_back(channel, new=True)
         if change is not None and claimed:
-            self._delivery.start(change.after)
+            self._delivery.start(change.after, new=True)
             return True
         return self._done(change)
 

@@ -424,10 +424,10 @@ async def test_a_new_message_waits_a_little_for_a_place_and_takes_it() -> None:
     await world.turn()
     assert not waiting.done()
 
-    world.delivery.give_back("email")
+    world.delivery.give_back("email", new=True)
 
     assert await waiting
-    assert world.delivery.room == 1
+    assert world.delivery.room == 2, "those of what is due are others"
 
 
 async def test_its_patience_ends_and_the_place_goes_to_nobody() -> None:
@@ -436,8 +436,43 @@ async def test_its_patience_ends_and_the_place_goes_to_nobody() -> None:
 
     assert not await world.delivery.reserve_soon("email", within=0.01)
 
-    world.delivery.give_back("email")
-    assert world.delivery.room == 2
+    world.delivery.give_back("email", new=True)
+    assert await world.delivery.reserve_soon("email", within=0.01)
+
+
+async def test_however_much_is_due_a_new_message_has_a_place_and_is_next() -> None:
+    world = World(HANG, ACCEPT, slots=1)
+    due = await world.add(50)
+    await world.look()
+    assert world.delivery.room == 0
+
+    assert await world.delivery.reserve_soon("email", within=0.01)
+    (new,) = await world.add(1)
+    claim = (await world.load(new)).claimed(OWNER, world.clock.now(), world.policy)
+    await world.store.save(claim)
+    world.delivery.start(claim.after, new=True)
+    world.channel.hanging.set()
+    await world.settle()
+
+    order = [id for id, _, _ in world.channel.sends]
+    assert (order[0], order[1]) == (due[0], new)
+
+
+async def test_a_flood_of_new_messages_lets_every_other_turn_to_what_is_due() -> None:
+    world = World(HANG, ACCEPT, slots=1, places_per_slot=8)
+    due = await world.add(7)
+    await world.look()
+    new = await world.add(7)
+    for id in new:
+        assert await world.delivery.reserve_soon("email", within=0.01)
+        claim = (await world.load(id)).claimed(OWNER, world.clock.now(), world.policy)
+        await world.store.save(claim)
+        world.delivery.start(claim.after, new=True)
+    world.channel.hanging.set()
+    await world.settle()
+
+    order = [id for id, _, _ in world.channel.sends][1:13]
+    assert [id in due for id in order] == [False, True] * 6
 
 
 async def test_new_messages_leave_as_many_places_as_slots_to_what_is_due() -> None:
@@ -468,12 +503,12 @@ async def test_a_cancelled_wait_gives_the_place_back_that_just_came() -> None:
     waiting = asyncio.create_task(world.delivery.reserve_soon("email", within=5))
     await world.turn()
 
-    world.delivery.give_back("email")
+    world.delivery.give_back("email", new=True)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
 
-    assert world.delivery.room == 2
+    assert await world.delivery.reserve_soon("email", within=0.01)
 
 
 async def test_waiting_for_room_ends_when_as_many_places_are_free_as_there_are_slots() -> None:

@@ -36,10 +36,10 @@ class FakeDelivery:
         self.places -= 1
         return True
 
-    def give_back(self, channel: str) -> None:
+    def give_back(self, channel: str, *, new: bool) -> None:
         self.places += 1
 
-    def start(self, invitation: Invitation) -> None:
+    def start(self, invitation: Invitation, *, new: bool) -> None:
         self.started.append(invitation)
 
 
