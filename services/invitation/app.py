@@ -109,6 +109,8 @@ Part = Literal["web", "worker"]
 ROLES: dict[str, Sequence[Part]] = {"web": ("web",), "worker": ("worker",), "both": ("web", "worker")}
 
 _PREFETCH = 500
+# Whoever is invited by hand comes in behind no more than these of an import.
+_PREFETCH_BULK = 50
 _PREFETCH_PARKED = 50
 _TIME_LIMIT = timedelta(seconds=15)
 
@@ -199,7 +201,8 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
         parked_commit = GroupCommit(database[PARKED], observe=metrics.groups_of(PARKED))
         parking = Parking(parked_commit, now=clock.now, step="intake")
         for queue in CONSUMED:
-            bus.consume(queue, intake.receive, park=parking.park, prefetch=_PREFETCH)
+            prefetch = _PREFETCH_BULK if queue == topology.INVITATION_BULK else _PREFETCH
+            bus.consume(queue, intake.receive, park=parking.park, prefetch=prefetch)
         bus.consume(topology.INVITATION_PARKED, parking.keep_dead_letter, park=parking.park, prefetch=_PREFETCH_PARKED)
         process.on_stop("delivery", delivery.drain)
     listener: BounceListener | None = None

@@ -14,7 +14,7 @@ from typing import Any
 
 from deploy.local.programs import REPOSITORY
 from deploy.local.trouble import CannotStart
-from tests.bench import memory, operations, report, round_trips, sent, sink, startup
+from tests.bench import fairness, memory, operations, report, round_trips, sent, sink, startup
 from tests.bench.stage import Stage
 
 
@@ -28,6 +28,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--stored", type=int, nargs="+", default=[10_000, 1_000_000], help="how many `operations` stores"
     )
+    parser.add_argument("--rows", type=int, default=50_000, help="rows of the import of `fairness`")
     parser.add_argument("--within", type=float, default=90, help="seconds after which `memory` stops looking")
     parser.add_argument("--on-disk", action="store_true", help="keep broker and database files on disk, not in memory")
     parser.add_argument("--no-docs", action="store_true", help="print only; leave docs/benchmarks.* alone")
@@ -41,7 +42,7 @@ def _options() -> argparse.Namespace:
 async def _run(options: argparse.Namespace) -> None:
     chapters: dict[str, Any] = {}
     command = " ".join(["python -m tests.bench", *sys.argv[1:]])
-    settings = {"events": options.events, "waiting": options.waiting, "sink": sink.name()}
+    settings = {"events": options.events, "waiting": options.waiting, "rows": options.rows, "sink": sink.name()}
     async with Stage(on_disk=options.on_disk) as stage:
         machine = report.machine(await stage.versions(), in_memory=stage.in_memory)
 
@@ -68,6 +69,8 @@ async def _run(options: argparse.Namespace) -> None:
             await case("memory", memory.run(stage, options.waiting, options.within), report.memory_chapter)
         if "start" in options.case:
             await case("start", startup.run(stage, max(5, options.repeat)), report.start_chapter)
+        if "fairness" in options.case:
+            await case("fairness", fairness.run(stage, options.rows), report.fairness_chapter)
         if "operations" in options.case:
             await case("operations", operations.run(stage, options.stored, options.repeat), report.operations_chapter)
     if not options.no_docs:

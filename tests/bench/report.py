@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tests.bench import memory, operations, round_trips, sent, startup
+from tests.bench import fairness, memory, operations, round_trips, sent, startup
 
 Lines = list[str]
 _PACKAGES = ("aio-pika", "aiosmtplib", "faststream", "motor", "pydantic", "pymongo", "uvloop")
@@ -131,14 +131,35 @@ def operations_chapter(results: Sequence[operations.Result]) -> Lines:
     return lines
 
 
+def fairness_chapter(results: Sequence[fairness.Wait | fairness.Import]) -> Lines:
+    """How long those who were invited by hand waited, and the import beside them."""
+    lines = ["| invited by hand | times | p50 | p99 | longest | bar | |", "| --- | --- | --- | --- | --- | --- | --- |"]
+    for when in (fairness.ALONE, fairness.BESIDE):
+        waits = sorted(one.seconds for one in results if isinstance(one, fairness.Wait) and one.when == when)
+        p99 = waits[min(len(waits) - 1, int(len(waits) * 0.99))]
+        bar = ("≤ 1 s", _verdict(p99 <= 1.0)) if when == fairness.BESIDE else ("", "")
+        figures = (f"{1000 * seconds:.0f} ms" for seconds in (median(waits), p99, waits[-1]))
+        lines.append(f"| {when} | {len(waits)} | {' | '.join(figures)} | {bar[0]} | {bar[1]} |")
+    [whole] = [one for one in results if isinstance(one, fairness.Import)]
+    speed = f"the last mail {whole.seconds:.0f} s after its start ({whole.rows / whole.seconds:.0f} per second)"
+    preview = f"{whole.rows:,} rows, previewed in {whole.preview_seconds:.1f} s"
+    lines += ["", f"The import: {preview}, {speed}; the directory took {whole.directory_mb} MB at most."]
+    return lines
+
+
 TITLES = {
     "sent": "From `user.created` to `sent`, recorded and published",
     "round_trips": "Round trips to the database",
     "memory": "Memory while events wait",
     "start": "From start to ready",
+    "fairness": "Invited by hand while an import goes out",
     "operations": "What operators wait for",
 }
 METHODS = {
+    "fairness": """\
+A table of {rows:,} rows is uploaded, previewed and started over the directory's HTTP API; one process of each service,
+the mails go to a sink. Twice a second somebody is added to another file by one call. The clock runs from that call to
+the moment at which the provider had taken the mail, as the invitation records it.""",
     "sent": """\
 {events:,} events are published before a contender starts. The clock runs from its taking the first of them to the
 last `invitation.sent` in the queue of the directory, both seen from outside by asking the broker for the lengths of

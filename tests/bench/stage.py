@@ -134,6 +134,12 @@ class Stage:
         """How many invitations the current database holds."""
         return await self._client[self._database].invitations.count_documents(query or {})
 
+    async def invitation(self, id: str) -> dict[str, Any]:
+        """One invitation as it is stored."""
+        found = await self._client[self._database].invitations.find_one({"_id": id})
+        assert found is not None
+        return found
+
     async def versions(self) -> dict[str, str]:
         """Of the two engines."""
         properties: Any = self._counts.connection.server_properties

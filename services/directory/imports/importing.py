@@ -31,7 +31,7 @@ from directory.model.refusals import DossierArchived, EmailTaken, FieldRefused
 from directory.store.imports import KEPT_FOR, Import, Imports
 from directory.store.protocol import Store
 
-PART = 200
+PART = 100
 """Rows that are judged, and later added, together: their saves travel in groups, and nobody waits long behind them."""
 _OPENED_SHOWN = 20
 LANE = "bulk"
