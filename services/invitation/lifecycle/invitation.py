@@ -403,10 +403,10 @@ class Invitation:
 
     def restored(self, fact: str, told: InvitationState, cause: Cause, policy: Policy) -> Change | None:
         """A fact that this invitation itself once announced, by its name: it stood there, with these numbers. Older
-        facts than the last one folded in change nothing, so the log may be read twice. Reminders go on after the last
-        send that was told."""
+        facts than the last one folded in change nothing but when the link first went out, so the log may be read twice.
+        Reminders go on after the last send that was told."""
         if self.rebuilt_to is not None and told.version <= self.rebuilt_to:
-            return None
+            return self._sent_before(told, cause, policy) if fact == "sent" else None
         draft = Draft(self, cause)
         after = draft.after
         if told.link_sequence != self.link_sequence:
@@ -432,6 +432,18 @@ class Invitation:
         # Receivers know the old numbers: what is announced from here on must be newer.
         after.version = max(after.version, told.version)
         return change
+
+    def _sent_before(self, told: InvitationState, cause: Cause, policy: Policy) -> Change | None:
+        """The first send of the link reached the log behind a later one: reminders count from it, as they did."""
+        if self.sent_at is None or self.rebuilt_at is None or self.state not in REMINDED:
+            return None
+        if told.link_sequence != self.link_sequence or cause.at >= self.sent_at:
+            return None
+        draft = Draft(self, replace(cause, at=self.rebuilt_at))
+        draft.after.sent_at = cause.at
+        draft.plan_reminder(policy)
+        draft.note("rebuilt", {"version": told.version})
+        return draft.done()
 
     def overtaken(self, time: datetime, *, again: bool) -> bool:
         """Whether a fact that was folded in tells already what came of something that happened at `time`: `again` when

@@ -333,9 +333,16 @@ def rebuilt(*facts: tuple[str, float, dict[str, Any]]) -> Invitation:
     invitation = changed(a_pending(), disarmed=True)
     for version, (name, after, fields) in enumerate(facts, start=2):
         at = later(days=after)
-        said = {"state": "sent", "channel": "email", "link_sequence": 1, "send_sequence": 1, **fields}
+        said = {
+            "state": "sent",
+            "channel": "email",
+            "link_sequence": 1,
+            "send_sequence": 1,
+            "version": version,
+            **fields,
+        }
         ids = dict.fromkeys(("invitation_id", "member_id", "dossier_id", "cabinet_id"), invitation.id)
-        state = InvitationState(**ids, **said, version=version, expires_at=later(days=14))
+        state = InvitationState(**ids, **said, expires_at=later(days=14))
         invitation = done(invitation.restored(name, state, a_cause(at), POLICY))
     return done(invitation.armed(a_cause(later(days=9))))
 
@@ -347,6 +354,14 @@ def test_after_a_rebuild_reminders_go_on_and_none_that_went_out_goes_again() -> 
 
     assert (after.sent_at, after.reminders, after.remind_at) == (before.sent_at, before.reminders, before.remind_at)
     assert reminded(after, later(days=9)).send_sequence == 3
+
+
+def test_after_a_rebuild_reminders_count_from_the_first_send_though_the_log_told_of_it_late() -> None:
+    in_order = rebuilt(("sent", 0, {}), ("sent", 5, {"send_sequence": 2}))
+    overtaken = rebuilt(("sent", 5, {"send_sequence": 2}), ("sent", 0, {"version": 1}))
+
+    assert (overtaken.sent_at, overtaken.remind_at) == (in_order.sent_at, in_order.remind_at)
+    assert overtaken.remind_at == later(days=10)
 
 
 def test_after_a_rebuild_a_reminder_that_was_on_its_way_when_the_link_was_opened_does_not_go_again() -> None:
