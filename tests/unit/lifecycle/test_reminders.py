@@ -341,7 +341,6 @@ def rebuilt(*facts: tuple[str, float, dict[str, Any]]) -> Invitation:
             "version": version,
             **fields,
         }
-        said = {"version": version, **said}
         ids = dict.fromkeys(("invitation_id", "member_id", "dossier_id", "cabinet_id"), invitation.id)
         state = InvitationState(**ids, **said, expires_at=later(days=14))
         invitation = done(invitation.restored(name, state, a_cause(at), POLICY))
