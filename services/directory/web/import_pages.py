@@ -183,6 +183,7 @@ class ImportPages:
             "import.html",
             run=run,
             state=_STATES[run.status],
+            used=[heading for heading in run.headings if heading and heading not in run.ignored],
             back=f"/clients/{run.dossier_id}/users" if run.dossier_id else f"/firms/{run.cabinet_id}/clients",
             again=f"/clients/{run.dossier_id}/users/import"
             if run.dossier_id

@@ -62,7 +62,7 @@ INDEXES = (
     *PERSONAL_INDEXES,
     *SEND_INDEXES,
 )
-LOOKED_AT = 1000
+LOOKED_AT = 1500
 """Invitations looked at in one go for those that fit the rest of a filter."""
 ROWS = 1000
 """Rows of a table read at a time."""

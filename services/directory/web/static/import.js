@@ -4,19 +4,31 @@
 
 const part = document.getElementById("import");
 
+// What can be used keeps the focus when it is put in place anew.
+function holdingFocus(change) {
+  const at = part.contains(document.activeElement) ? document.activeElement : null;
+  const way = at && (at.getAttribute("href") || at.closest("form")?.getAttribute("action"));
+  change();
+  if (way) (part.querySelector(`a[href="${CSS.escape(way)}"]`) || part.querySelector(`form[action="${CSS.escape(way)}"] button`))?.focus();
+}
+
+// False when there is no more to see here: signed out, or no longer allowed.
 async function look() {
-  const answer = await fetch(location.href, { credentials: "same-origin", redirect: "error" });
-  if (!answer.ok) return;
+  const answer = await fetch(location.href, { credentials: "same-origin", redirect: "manual" });
+  if (answer.status >= 500) return true;
+  if (!answer.ok) return false;
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("import");
-  if (!fresh) return;
+  if (!fresh) return false;
   part.toggleAttribute("data-running", fresh.hasAttribute("data-running"));
-  part.replaceChildren(...fresh.childNodes);
+  holdingFocus(() => part.replaceChildren(...fresh.childNodes));
+  return true;
 }
 
 async function watch() {
   while (part.hasAttribute("data-running")) {
     await new Promise((done) => setTimeout(done, 1000));
-    await look().catch(() => {});
+    // A line that is down for a moment is no reason to stop looking.
+    if (!(await look().catch(() => true))) location.reload();
   }
 }
 
