@@ -114,7 +114,7 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
     imports = Imports(database)
     owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
     importer = Importer(imports, store, membership, owner=owner, now=clock.now, announced=store.announced)
-    erasure = Erasure(store, imports, parked, clock.now)
+    erasure = Erasure(store, imports, letters, parked, clock.now)
     news = InvitationNews(store, erasure.erase, clock.now)
     if "worker" in parts:
         parked_commit = GroupCommit(database[PARKED], observe=metrics.groups_of(PARKED))

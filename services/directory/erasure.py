@@ -10,6 +10,7 @@ from convive_contracts import InvitationErased
 from convive_kit.addresses import email_key
 from convive_kit.group_commit import VersionConflict
 from convive_kit.parked import ParkedMessages
+from directory.letters.letters import Letters
 from directory.model.account import Account
 from directory.model.member import Member
 from directory.store.imports import Imports
@@ -22,8 +23,11 @@ _SECRETS = {"password_hash", "handoffs", "password_link"}
 class Erasure:
     """Every step may be repeated, and the member, who leads to the rest, goes last."""
 
-    def __init__(self, store: Store, imports: Imports, parked: ParkedMessages, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, store: Store, imports: Imports, letters: Letters, parked: ParkedMessages, now: Callable[[], datetime]
+    ) -> None:
         self._store = store
+        self._letters = letters
         self._imports = imports
         self._parked = parked
         self._now = now
@@ -77,6 +81,9 @@ class Erasure:
                 if change.after.is_of_use:
                     await self._store.save(change)
                 else:
+                    # Before what leads to them is gone.
+                    await self._letters.forget(account.email)
+                    await self._letters.forget(account.id)
                     await self._store.close(account)
             except VersionConflict:
                 account = await self._store.account(account.id)

@@ -132,7 +132,7 @@ class DirectoryProcess:
             service_token="a service token of the model",
         )
         parking = Parking(cast("Any", parked), now=world.now, step="directory")
-        erasure = Erasure(store, cast("Any", NoImports()), cast("Any", parked), world.now)
+        erasure = Erasure(store, cast("Any", NoImports()), cast("Any", NoLetters()), cast("Any", parked), world.now)
         bus.consume(
             topology.DIRECTORY_EVENTS,
             InvitationNews(store, erasure.erase, world.now).handle,
@@ -141,6 +141,12 @@ class DirectoryProcess:
         )
         for work in (bus.run(), relay.run(), self.membership.run(every=SELDOM)):
             world.spawn(work, self.owner)
+
+
+class NoLetters:
+    """The directory of the model writes no letters of its own."""
+
+    async def forget(self, to: str) -> None: ...
 
 
 class NoImports:

@@ -92,6 +92,9 @@ async def test_a_person_is_erased_from_both_services_and_what_happened_stays(sta
         stack, who.words
     )
 
+    async with stack.documents("directory") as database:
+        waiting = {"kind": "password_reset", "to": who.email, "due_at": datetime.now(UTC) + timedelta(days=1)}
+        await database["letters"].insert_one({"_id": str(uuid4()), **waiting})
     async with stack.listening("invitation.erased", "invitation.revoked") as heard:
         erasure = await erase(stack, email=who.email)
 
