@@ -53,8 +53,11 @@ FIRST_NAME, LAST_NAME = "Jeannette", "Quatremaille"
 """Names that no log line contains by accident."""
 
 
-async def until(condition: Callable[[], Awaitable[Value]], *, within: float = 15.0, what: str = "") -> Value:
-    """Wait for a condition and return its first value that is true; fails with the last one after `within` seconds."""
+async def until(
+    condition: Callable[[], Awaitable[Value]], *, within: float = 15.0, what: str = "", every: float = 0.05
+) -> Value:
+    """Wait for a condition and return its first value that is true; fails with the last one after `within` seconds.
+    `every`: seconds between looks."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + within
     while True:
@@ -63,7 +66,7 @@ async def until(condition: Callable[[], Awaitable[Value]], *, within: float = 15
             return value
         if loop.time() > deadline:
             pytest.fail(f"not within {within:.0f} s: {what or condition}; last seen: {value!r}")
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(every)
 
 
 @dataclass(frozen=True, slots=True)
