@@ -24,6 +24,7 @@ LARGEST = 150 * 1024
 """Bytes of a picture: a clone should not be slow for its pictures."""
 
 _INBOX = ViewportSize(width=1180, height=760)
+_FORM = ViewportSize(width=760, height=900)
 _CONSOLE = ViewportSize(width=1180, height=1000)
 
 
@@ -128,7 +129,7 @@ class Photographer:
 
         async def users_list(page: Page) -> None:
             await firm(page, users)
-            await page.get_by_text("Karim").wait_for()
+            await page.get_by_text("Karim Haddad", exact=True).first.wait_for()
 
         async def adding(page: Page) -> None:
             await firm(page, f"{users}/new")
@@ -157,8 +158,8 @@ class Photographer:
         await stack.until_state(oliver, "active")
         await self.take("firm-users", users_list, screen=DESKTOP)
         await self.take("firm-users-phone-fr", users_list, screen=PHONE, words=FRENCH)
-        await self.take("firm-add-user", adding, screen=DESKTOP)
-        await self.take("firm-face", face, screen=DESKTOP)
+        await self.take("firm-add-user", adding, screen=_FORM)
+        await self.take("firm-face", face, screen=_CONSOLE, whole=False)
 
 
 async def main() -> None:
