@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -117,6 +118,10 @@ async def _live(main: Callable[[Process], Awaitable[None]], grace: float) -> int
         starting.cancel()
     try:
         await starting
+        # What is there by now stays: a full collection would look at all of it each time, and hold everybody up for
+        # some 70 ms (measured with a hundred thousand objects).
+        gc.collect()
+        gc.freeze()
         log.info("process.started")
         await stopping
     except BaseException as error:
