@@ -29,8 +29,6 @@ class Wait:
 
     when: str
     seconds: float
-    imported: int
-    """How many of the import had been sent by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +101,7 @@ class _Firm:
 
     async def waited(self, when: str, id: str, at: datetime) -> Wait:
         sent_at: datetime = (await self._stage.invitation(id))["sent_at"]
-        before = {"dossier.id": self._big, "sent_at": {"$lt": sent_at}}
-        return Wait(when, (sent_at - at).total_seconds(), await self._stage.count_invitations(before))
+        return Wait(when, (sent_at - at).total_seconds())
 
     def memory_mb(self) -> int:
         lines = Path(f"/proc/{self._pid}/status").read_text().splitlines()
