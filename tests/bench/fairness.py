@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import aiohttp
 
 from convive_contracts import DIRECTORY_SOURCE, invitation_id
+from tests.bench.case import Options, verdict
 from tests.bench.sink import mail_sink
 from tests.bench.stage import Stage
 
@@ -41,8 +43,9 @@ class Import:
     directory_mb: int
 
 
-async def run(stage: Stage, rows: int) -> list[Wait | Import]:
+async def run(stage: Stage, options: Options) -> list[Wait | Import]:
     """One import of so many rows, with invitations by hand before and during."""
+    rows = options.rows
     await stage.clear()
     async with mail_sink(stage.folder) as sink, _services(stage, stage.environment(sink.port)) as firm:
         alone = [await firm.invite(ALONE) for _ in range(_ALONE)]
@@ -133,3 +136,28 @@ async def _ready(url: str) -> bool:
             return response.status == 200
     except (aiohttp.ClientError, OSError):
         return False
+
+
+# --- what it says of them ------------------------------------------------------------------------------------------
+
+TITLE = "Invited by hand while an import goes out"
+METHOD = """\
+A table of {rows:,} rows is uploaded, previewed and started over the directory's HTTP API; one process of each service,
+the mails go to a sink. Twice a second somebody is added to another file by one call. The clock runs from that call to
+the moment at which the provider had taken the mail, as the invitation records it."""
+
+
+def chapter(results: Sequence[Wait | Import]) -> list[str]:
+    """How long those who were invited by hand waited, and the import beside them."""
+    lines = ["| invited by hand | times | p50 | p99 | longest | bar | |", "| --- | --- | --- | --- | --- | --- | --- |"]
+    for when in (ALONE, BESIDE):
+        waits = sorted(one.seconds for one in results if isinstance(one, Wait) and one.when == when)
+        p99 = waits[min(len(waits) - 1, int(len(waits) * 0.99))]
+        bar = ("≤ 1 s", verdict(p99 <= 1.0)) if when == BESIDE else ("", "")
+        figures = (f"{1000 * seconds:.0f} ms" for seconds in (median(waits), p99, waits[-1]))
+        lines.append(f"| {when} | {len(waits)} | {' | '.join(figures)} | {bar[0]} | {bar[1]} |")
+    [whole] = [one for one in results if isinstance(one, Import)]
+    speed = f"the last mail {whole.seconds:.0f} s after its start ({whole.rows / whole.seconds:.0f} per second)"
+    preview = f"{whole.rows:,} rows, previewed in {whole.preview_seconds:.1f} s"
+    lines += ["", f"The import: {preview}, {speed}; the directory took {whole.directory_mb} MB at most."]
+    return lines

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from convive_contracts import topology
 from deploy.local.addresses import free_port
 from deploy.local.processes import Process
+from tests.bench.case import Options, told_faults, verdict
 from tests.bench.processes import memory
 from tests.bench.samples import invitations_sent, people_added
 from tests.bench.stage import Stage
@@ -38,8 +39,9 @@ class Footprint:
     faults: list[str] = field(default_factory=list[str])
 
 
-async def run(stage: Stage, waiting: int, within: float) -> list[Footprint]:
-    """Both services at the same time; stops looking after `within` seconds, and says how far they have come."""
+async def run(stage: Stage, options: Options) -> list[Footprint]:
+    """Both services at the same time; stops looking after `--within` seconds, and says how far they have come."""
+    waiting = options.waiting
     await stage.clear()
     await stage.publish(people_added(waiting))
     # As the invitation service's own: they land in the directory's queue.
@@ -49,7 +51,7 @@ async def run(stage: Stage, waiting: int, within: float) -> list[Footprint]:
     for service in services.values():
         service.start()
     try:
-        return await _watch(stage, services, waiting, within)
+        return await _watch(stage, services, waiting, options.within)
     finally:
         await asyncio.gather(*(service.stop() for service in services.values()))
 
@@ -91,3 +93,25 @@ async def _watch(stage: Stage, services: Mapping[str, Process], waiting: int, wi
             )
         )
     return found
+
+
+# --- what it says of them ------------------------------------------------------------------------------------------
+
+TITLE = "Memory while events wait"
+METHOD = """\
+Both services run at once; {waiting:,} `user.created` wait for the one, as many `invitation.sent` for the other. The
+mail server refuses connections. Resident memory (VmRSS, VmHWM)."""
+
+
+def chapter(results: Sequence[Footprint]) -> list[str]:
+    lines = [
+        "| service | highest | bar | | at start | median | at the end | worked through |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    lines += [
+        f"| {one.service} | {one.highest:.0f} MB | < 120 MB | {verdict(one.highest < 120)} | {one.at_start:.0f} MB"
+        f" | {one.median:.0f} MB | {one.at_end:.0f} MB | {one.worked_through:,} of {one.waiting:,}"
+        f" in {one.seconds:.0f} s |"
+        for one in results
+    ]
+    return lines + told_faults(f"{one.service}: {fault}" for one in results for fault in one.faults)

@@ -22,6 +22,7 @@ from convive_kit.http import rfc3339
 from deploy.local.addresses import LOOPBACK, free_port
 from deploy.local.database import Database
 from deploy.local.processes import Process
+from tests.bench.case import Options, verdict
 from tests.bench.population import an_id, populate
 from tests.bench.processes import memory
 from tests.bench.stage import Stage
@@ -76,8 +77,9 @@ class Exported:
 Result = Population | Looked | Exported
 
 
-async def run(stage: Stage, counts: Sequence[int], rounds: int) -> list[Result]:
+async def run(stage: Stage, options: Options) -> list[Result]:
     """Each count of invitations in a database of its own; the rounds take turns between them."""
+    counts = options.stored
     await stage.clear()
     results: list[Result] = []
     async with Database(stage.folder / "operations", cache_gb=_CACHE_GB) as server:
@@ -87,7 +89,7 @@ async def run(stage: Stage, counts: Sequence[int], rounds: int) -> list[Result]:
             results.append(
                 Population(count, held["seconds"], held["document"], held["stored"], held["indexes"]),
             )
-        asked = {count: await _ask(stage, server.url, count, now, rounds) for count in counts}
+        asked = {count: await _ask(stage, server.url, count, now, options.repeat) for count in counts}
         for count in counts:
             results += asked[count]
     return results
@@ -229,3 +231,61 @@ async def _export(client: aiohttp.ClientSession, service: Process, count: int, f
     rows -= format == "csv"
     assert rows == count, f"{rows} rows of {count}"
     return Exported(count, format, rows, seconds, before, highest, memory(service.pid)[0])
+
+
+# --- what it says of them ------------------------------------------------------------------------------------------
+
+TITLE = "What operators wait for"
+METHOD = """\
+The service's web part alone, over HTTP, one request after another on one connection; first pages of 50. Each question
+is asked 60 times a round: of several rounds the median, in parentheses the best, by which bars are judged: another
+tenant of the machine makes a round slower and never faster. Where the small database has fewer rows to show than the
+large one, the ratio compares unequal pages, and no bar is set for it. A page is short where a rare combination would
+scan too far: it ends after 20 ms and says where it goes on. The overview is counted in the background and says of when
+it is. Memory is resident memory (VmRSS) of the service. Indexes are made after the documents, so they are denser than
+those that grew."""
+
+
+def chapter(results: Sequence[Result]) -> list[str]:
+    """What is slower than its bar first in each table; of several rounds the median, and the best in parentheses."""
+    held = [one for one in results if isinstance(one, Population)]
+    few, many = held[0].stored, held[-1].stored
+    looked = {(one.stored, one.what): one for one in results if isinstance(one, Looked)}
+    lines = [
+        f"| question | rows | p50, {few:,} stored | p50, {many:,} stored | ratio | bar | p99 of the latter | bar | |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    rows: list[tuple[bool, str]] = []
+    for what in dict.fromkeys(what for _, what in looked):
+        one, other = looked[few, what], looked[many, what]
+        ratio, p99 = min(other.p50) / min(one.p50), median(other.p99)
+        is_list = what != OVERVIEW
+        compared = is_list and one.items == other.items
+        met = (ratio <= 1.5 or not compared) and min(other.p99) < 50
+        shown = f"{one.items} → {other.items}{', short' if other.goes_on and other.items < 50 else ''}"
+        line = (
+            f"| {what} | {shown if is_list else ''} | {min(one.p50):.1f} ms"
+            f" | {median(other.p50):.1f} ({min(other.p50):.1f}) ms | {ratio:.2f} | {'≤ 1.5' if compared else ''}"
+            f" | {p99:.1f} ({min(other.p99):.1f}) ms | < 50 ms | {verdict(met)} |"
+        )
+        rows.append((met, line))
+    lines += [row for _, row in sorted(rows, key=lambda row: row[0])]
+    lines += [
+        "",
+        "| export | rows per second, each round | bar | | memory before | highest | after |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for stored, format in dict.fromkeys((o.stored, o.format) for o in results if isinstance(o, Exported)):
+        runs = [o for o in results if isinstance(o, Exported) and (o.stored, o.format) == (stored, format)]
+        rates = ", ".join(f"{one.rate:,.0f}" for one in runs)
+        bar = f"≥ 20,000 | {verdict(max(one.rate for one in runs) >= 20_000)}" if stored == many else " | "
+        lines.append(
+            f"| {stored:,} as {format} | {rates} | {bar} | {runs[0].before:.0f} MB"
+            f" | {max(one.highest for one in runs):.0f} MB | {runs[-1].after:.0f} MB |"
+        )
+    lines += ["", "| stored | made in | bytes each: document | on disk | indexes |", "| --- | --- | --- | --- | --- |"]
+    lines += [
+        f"| {one.stored:,} | {one.seconds:.0f} s | {one.document:.0f} | {one.on_disk:.0f} | {one.indexes:.0f} |"
+        for one in held
+    ]
+    return lines

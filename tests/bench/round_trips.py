@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
 from uuid import uuid4
 
+from tests.bench.case import Options, told_faults, verdict
 from tests.bench.counting import FILE_VARIABLE, CommandCounts
 from tests.bench.samples import people_added
 from tests.bench.sent import Watch
@@ -16,6 +18,7 @@ from tests.bench.sink import mail_sink
 from tests.bench.stage import Stage
 
 _QUIET_SECONDS = 10.0
+_ONE_AT_A_TIME = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +33,11 @@ class Trips:
     faults: list[str] = field(default_factory=list[str])
 
 
-async def run(stage: Stage, events: int, one_at_a_time: int) -> list[Trips]:
+async def run(stage: Stage, options: Options) -> list[Trips]:
     """Both ways, in one worker each."""
     file = stage.folder / f"counts-{uuid4().hex[:8]}"
-    alone, idle = await _alone(stage, one_at_a_time, file)
-    loaded = await _loaded(stage, events, idle, stage.folder / f"counts-{uuid4().hex[:8]}")
+    alone, idle = await _alone(stage, _ONE_AT_A_TIME, file)
+    loaded = await _loaded(stage, options.events, idle, stage.folder / f"counts-{uuid4().hex[:8]}")
     return [alone, loaded]
 
 
@@ -114,3 +117,25 @@ def _trips(
         if after[name] > before[name]
     }
     return Trips(way, count, sum(by_command.values()), by_command, idle, faults)
+
+
+# --- what it says of them ------------------------------------------------------------------------------------------
+
+TITLE = "Round trips to the database"
+METHOD = """\
+A listener in the worker counts the commands its drivers send (heartbeats are none). One at a time: each event is
+published when everything that follows from the one before is done, its outbox entry pulled. Under load: {events:,}
+events wait when the worker starts."""
+
+
+def chapter(results: Sequence[Trips]) -> list[str]:
+    lines = ["| database commands per invitation | | bar | | by command |", "| --- | --- | --- | --- | --- |"]
+    for one, bar in zip(results, (4.0, 0.1), strict=True):
+        parts = ", ".join(f"{name} {count:.3f}" for name, count in one.by_command.items())
+        lines.append(
+            f"| {one.way} ({one.invitations} invitations) | {one.per_invitation:.3f} | ≤ {bar:g}"
+            f" | {verdict(one.per_invitation <= bar)} | {parts} |"
+        )
+    idle = ", ".join(f"{name} {count:.1f}" for name, count in results[0].idle_per_second.items())
+    lines += ["", f"An idle worker sends, per second: {idle or 'nothing'}. That is subtracted above."]
+    return lines + told_faults(f"{one.way}: {fault}" for one in results for fault in one.faults)
