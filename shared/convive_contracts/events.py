@@ -23,6 +23,7 @@ Channel = Literal["email", "sms"]
 
 # Most names need no look at single characters: letters of the Latin, Greek and Cyrillic blocks, spaces and punctuation.
 _PLAIN_NAME = re.compile(r"[ -~\u00a1-\u024f\u0370-\u04ff\u2019]{1,100}")
+_CANONICAL_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SHAPE_OF_AN_ADDRESS = re.compile(r"[^\s@\x00-\x1f\x7f]+@[^\s@\x00-\x1f\x7f]+")
 
 
@@ -43,6 +44,8 @@ def _shaped_like_an_address(email: str) -> str:
 
 
 def _a_uuid(text: str) -> str:
+    if _CANONICAL_UUID.fullmatch(text):
+        return text
     try:
         return str(UUID(text))
     except ValueError:

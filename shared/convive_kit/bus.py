@@ -3,6 +3,9 @@
 aio-pika's robust classes restore much by themselves, but not all (a queue deleted under a consumer stays gone), and two
 restorers make states nobody tested. So this uses the plain connection and one rule: whatever breaks, the connection is
 thrown away, made anew, the topology declared again and every consumer attached again.
+
+Messages go through aio-pika's underlying channel, as they are: a publish does not wait until the one before it has left
+(many leave in one write), and what is done in the same moment is acknowledged by one frame.
 """
 
 from __future__ import annotations
@@ -16,8 +19,11 @@ from typing import Any, cast
 
 import aio_pika
 import structlog
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractIncomingMessage, AbstractQueue
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractIncomingMessage
 from aio_pika.exceptions import PublishError
+from aiormq.abc import AbstractChannel as UnderlayChannel
+from aiormq.abc import DeliveredMessage
+from pamqp.commands import Basic
 
 from convive_contracts.envelope import STRUCTURED, EventError
 from convive_contracts.publisher import declare_topology, nobody_cancelled
@@ -28,6 +34,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 # A call under which the channel is being closed ends, in aiormq 7.2, as a bare `Exception`: there is no narrower name.
 _ANY_FAILURE = (Exception,)
+_PERSISTENT = 2
 _HEARTBEAT = 8
 """Seconds. The client gives a silent connection up after about three of them."""
 
@@ -71,6 +78,51 @@ Taken = Callable[[str, str, str], None]
 Published = Callable[[str, float], None]
 
 
+class _Acknowledgements:
+    """Of one consumer's channel. What is done in the same moment is acknowledged together: everything up to a delivery
+    tag by one frame (`multiple`), and what is done ahead of something older by one of its own."""
+
+    def __init__(self, channel: UnderlayChannel) -> None:
+        self._channel = channel
+        # In the order of their tags, which is that of delivery.
+        self._in_hand: dict[int, None] = {}
+        self._done: list[int] = []
+        self._sending: asyncio.Task[None] | None = None
+
+    def took(self, tag: int) -> None:
+        self._in_hand[tag] = None
+
+    def done(self, tag: int) -> None:
+        self._done.append(tag)
+        if self._sending is None:
+            self._sending = asyncio.create_task(self._send(), name="acknowledgements")
+
+    async def sent(self) -> None:
+        """Return when all that is done has been acknowledged, or cannot be any more."""
+        if self._sending is not None:
+            await asyncio.wait([self._sending], timeout=2)
+
+    async def _send(self) -> None:
+        try:
+            while self._done:
+                await asyncio.sleep(0)  # whatever else is done in this moment comes along
+                done, self._done = self._done, []
+                for tag in done:
+                    del self._in_hand[tag]
+                oldest = next(iter(self._in_hand), None)
+                together = [tag for tag in done if oldest is None or tag < oldest]
+                if together:
+                    await self._channel.basic_ack(max(together), multiple=len(together) > 1, wait=False)
+                for tag in done:
+                    if oldest is not None and tag > oldest:
+                        await self._channel.basic_ack(tag, wait=False)
+        except _ANY_FAILURE:
+            # The channel is gone: the broker delivers again, and what is done stays done.
+            self._done = []
+        finally:
+            self._sending = None
+
+
 class _Consumer:
     """Runs the handler for each message of one queue and acknowledges what has been committed."""
 
@@ -84,19 +136,43 @@ class _Consumer:
         self._open.set()
         self._pause = 0.0
         self.running: set[asyncio.Task[None]] = set()
+        self._channel: UnderlayChannel | None = None
+        self._acknowledgements: _Acknowledgements | None = None
 
-    async def receive(self, message: AbstractIncomingMessage) -> None:
-        """aio-pika's callback, a task per message; `prefetch` bounds them."""
-        task = cast("asyncio.Task[None]", asyncio.current_task())
-        self.running.add(task)
-        try:
-            outcome = await self._until_decided(incoming_from(self.queue, message))
-            self._taken(self.queue, message.routing_key or "", outcome)
+    async def attach(self, channel: UnderlayChannel) -> None:
+        """Begin to consume on a channel of its own."""
+        acknowledgements = self._acknowledgements = _Acknowledgements(channel)
+        self._channel = channel
+
+        async def receive(message: DeliveredMessage) -> None:
+            """The client's callback, a task per message; `prefetch` bounds them."""
+            task = cast("asyncio.Task[None]", asyncio.current_task())
+            self.running.add(task)
+            tag = message.delivery_tag or 0
+            acknowledgements.took(tag)
+            try:
+                incoming = _incoming(self.queue, message)
+                outcome = await self._until_decided(incoming)
+                self._taken(self.queue, incoming.routing_key, outcome)
+                acknowledgements.done(tag)
+            finally:
+                self.running.discard(task)
+
+        await channel.basic_qos(prefetch_count=self.prefetch, timeout=10)
+        await channel.basic_consume(self.queue, receive, consumer_tag=self.queue, timeout=10)
+
+    async def detach(self) -> None:
+        """Take no more; what is in hand stays there."""
+        if self._channel is not None:
             with suppress(*_ANY_FAILURE):
-                # If the channel is gone the broker delivers again, and what is done stays done.
-                await message.ack()
-        finally:
-            self.running.discard(task)
+                await self._channel.basic_cancel(self.queue, timeout=2)
+
+    async def end(self) -> None:
+        """Return when what is in hand has come to its end, within reason, and been acknowledged."""
+        if self.running:
+            await asyncio.wait(self.running, timeout=8)
+        if self._acknowledgements is not None:
+            await self._acknowledgements.sent()
 
     async def _until_decided(self, message: Incoming) -> str:
         """Handle or park. While a dependency is away the message is held, unacknowledged: nothing is requeued, so
@@ -159,11 +235,11 @@ class Bus:
         self._published = published
         self._declare = declare
         self._consumers: list[_Consumer] = []
-        self._exchange: AbstractExchange | None = None
+        self._publishing: UnderlayChannel | None = None
+        self._exchange = ""
         self._broken = asyncio.Event()
         self._ready = asyncio.Event()
         self._stopping = False
-        self._attached: list[tuple[str, AbstractQueue]] = []
 
     def consume(self, queue: str, handler: Handler, *, park: Park, prefetch: int) -> None:
         """Have `handler` called for every message of `queue`, `prefetch` at a time.
@@ -204,7 +280,7 @@ class Bus:
                 log.warning("bus.away", cause=type(error).__name__)
             finally:
                 self._ready.clear()
-                self._exchange = None
+                self._publishing = None
                 if connection is not None:
                     await self._discard(connection)
             if not self._stopping:
@@ -214,13 +290,8 @@ class Bus:
     async def drain(self) -> None:
         """Take no more messages, let those in hand come to their end, then close."""
         self._stopping = True
-        for tag, queue in self._attached:
-            with suppress(*_ANY_FAILURE):
-                async with asyncio.timeout(2):
-                    await queue.cancel(tag)
-        running = [task for consumer in self._consumers for task in consumer.running]
-        if running:
-            await asyncio.wait(running, timeout=8)
+        await asyncio.gather(*(consumer.detach() for consumer in self._consumers))
+        await asyncio.gather(*(consumer.end() for consumer in self._consumers))
         self._broken.set()
 
     async def publish(
@@ -237,21 +308,25 @@ class Bus:
         Raises `BusAway` when that is not known (it may be kept: publish again, receivers know the event id) and
         `Unroutable` when no queue would take it.
         """
-        exchange = self._exchange
-        if exchange is None:
+        channel = self._publishing
+        if channel is None:
             raise BusAway
-        message = aio_pika.Message(
-            body,
-            content_type=content_type,
-            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-            message_id=message_id,
-            correlation_id=correlation_id,
+        properties = Basic.Properties(
+            content_type=content_type, delivery_mode=_PERSISTENT, message_id=message_id, correlation_id=correlation_id
         )
         began, outcome = time.perf_counter(), "away"
         try:
-            # Around everything: aio-pika's own timeout covers only the frame.
+            # Around everything: the client's own timeout covers only the frame.
             async with nobody_cancelled(), asyncio.timeout(self._publish_timeout):
-                await exchange.publish(message, routing_key=key, mandatory=True)
+                await cast("Any", channel).basic_publish(
+                    body,
+                    exchange=self._exchange,
+                    routing_key=key,
+                    properties=properties,
+                    mandatory=True,
+                    # It waits for the confirm, not for the write before.
+                    wait=False,
+                )
             outcome = "confirmed"
         except PublishError as error:
             outcome = "unroutable"
@@ -265,14 +340,12 @@ class Bus:
         connection.close_callbacks.add(self._break)
         channel = await self._open_channel(connection, on_return_raises=True)
         # Before anything is consumed: what the first messages lead to must not find the bus away.
-        self._exchange = await self._declare(channel)
-        self._attached = []
+        self._exchange = (await self._declare(channel)).name
+        self._publishing = await channel.get_underlay_channel()
         for consumer in self._consumers:
             # A channel each: a prefetch of its own, and a slow queue does not hold up another.
             own = await self._open_channel(connection, on_return_raises=False)
-            await own.set_qos(prefetch_count=consumer.prefetch)
-            queue = await own.get_queue(consumer.queue, ensure=False)
-            self._attached.append((await queue.consume(consumer.receive), queue))
+            await consumer.attach(await own.get_underlay_channel())
 
     async def _open_channel(self, connection: AbstractConnection, *, on_return_raises: bool) -> AbstractChannel:
         channel = await connection.channel(publisher_confirms=True, on_return_raises=on_return_raises)
@@ -284,7 +357,7 @@ class Bus:
 
     def _break(self, *_: object) -> None:
         self._ready.clear()
-        self._exchange = None
+        self._publishing = None
         self._broken.set()
 
     @staticmethod
@@ -304,6 +377,22 @@ def incoming_from(queue: str, message: AbstractIncomingMessage) -> Incoming:
         headers=message.headers,
         message_id=message.message_id,
         correlation_id=message.correlation_id,
+        redelivered=bool(message.redelivered),
+        exchange=message.exchange or "",
+    )
+
+
+def _incoming(queue: str, message: DeliveredMessage) -> Incoming:
+    """The same of what the client delivers before it is wrapped."""
+    properties = message.header.properties
+    return Incoming(
+        queue=queue,
+        routing_key=message.routing_key or "",
+        body=message.body,
+        content_type=properties.content_type,
+        headers=properties.headers or {},
+        message_id=properties.message_id,
+        correlation_id=properties.correlation_id,
         redelivered=bool(message.redelivered),
         exchange=message.exchange or "",
     )

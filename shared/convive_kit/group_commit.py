@@ -19,7 +19,7 @@ from typing import Any, Literal, cast
 import structlog
 from bson import ObjectId
 from bson.errors import BSONError
-from pymongo import InsertOne, UpdateOne
+from pymongo import InsertOne, UpdateMany, UpdateOne
 from pymongo.errors import BulkWriteError, PyMongoError
 
 from convive_kit import tracing
@@ -56,13 +56,17 @@ class WriteRefused(Reject):
     slug = "write_refused"
 
 
+_Operation = InsertOne[Document] | UpdateOne | UpdateMany
+
+
 @dataclass(slots=True)
 class _Write:
     id: Any
-    kind: Literal["insert", "save", "apply"]
-    operation: InsertOne[Document] | UpdateOne
-    write_id: ObjectId
-    seen: int
+    kind: Literal["insert", "save", "apply", "pull"]
+    operation: _Operation
+    write_id: ObjectId | None = None
+    seen: int = 0
+    pulled: tuple[str, Sequence[str]] = ("", ())
     done: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     tries: int = 0
     refusal: Conflict | None = None
@@ -105,7 +109,7 @@ class GroupCommit:
         """Insert a document that has an `_id`; raises `DuplicateKey` when its `_id` or another unique key is taken."""
         write_id = ObjectId()
         operation = InsertOne({**document, "writes": [write_id]})
-        await self._submit(_Write(document["_id"], "insert", operation, write_id, 0))
+        await self._submit(_Write(document["_id"], "insert", operation, write_id))
 
     async def save(self, id: Any, seen: int, update: Mapping[str, Any]) -> None:
         """Apply `update` if the document still has the version `seen`; raises `VersionConflict` when it has not.
@@ -119,9 +123,14 @@ class GroupCommit:
         await self._submit(_Write(id, "save", operation, write_id, seen))
 
     async def apply(self, id: Any, update: Mapping[str, Any], *, upsert: bool = False) -> None:
-        """Apply an update that is right whatever the version, such as a `$pull` by entry id; may be applied twice."""
-        operation = UpdateOne({"_id": id}, update, upsert=upsert)
-        await self._submit(_Write(id, "apply", operation, ObjectId(), 0))
+        """Apply an update that is right whatever the version; may be applied twice."""
+        await self._submit(_Write(id, "apply", UpdateOne({"_id": id}, update, upsert=upsert)))
+
+    async def pull(self, id: Any, array: str, ids: Sequence[str]) -> None:
+        """Take the entries with these ids, which no other document uses, out of an array; may be done twice. What a
+        group takes out of the same array is one update of many documents: half the work for the database."""
+        operation = UpdateOne({"_id": id}, _pull(array, ids))
+        await self._submit(_Write(id, "pull", operation, pulled=(array, ids)))
 
     async def close(self) -> None:
         """Return when everything handed in so far has been decided."""
@@ -130,7 +139,7 @@ class GroupCommit:
 
     async def _submit(self, write: _Write) -> None:
         # What is applied whenever, such as the end of an outbox entry, is nobody's step.
-        with tracing.NO_SPAN if write.kind == "apply" else tracing.step("save") as write.span:
+        with tracing.NO_SPAN if write.write_id is None else tracing.step("save") as write.span:
             self._waiting.append(write)
             if self._flusher is None:
                 self._flusher = asyncio.create_task(self._flush(), name="group-commit")
@@ -190,10 +199,11 @@ class GroupCommit:
         """Send one group; returns the writes whose outcome is open."""
         for write in writes:
             write.tries += 1
+        carried = _operations(writes)
         try:
-            await self._collection.bulk_write([write.operation for write in writes], ordered=False)
+            await self._collection.bulk_write([operation for operation, _ in carried], ordered=False)
         except BulkWriteError as error:
-            return self._settle(writes, cast("dict[str, Any]", error.details))
+            return self._settle([of for _, of in carried], cast("dict[str, Any]", error.details))
         except (BSONError, OverflowError, UnicodeError, PyMongoError) as error:
             if is_outage(error):
                 return list(writes)
@@ -209,13 +219,13 @@ class GroupCommit:
             write.succeed()
         return []
 
-    def _settle(self, writes: Sequence[_Write], details: Mapping[str, Any]) -> list[_Write]:
+    def _settle(self, carried: Sequence[Sequence[_Write]], details: Mapping[str, Any]) -> list[_Write]:
         if details.get("writeConcernErrors"):
-            return list(writes)  # carried out, but perhaps not for ever: read the rings with majority concern
+            # Carried out, but perhaps not for ever: read the rings with majority concern.
+            return [write for writes in carried for write in writes]
         errors: dict[int, Mapping[str, Any]] = {error["index"]: error for error in details["writeErrors"]}
         still_open: list[_Write] = []
-        for index, write in enumerate(writes):
-            error = errors.get(index)
+        for write, error in ((write, errors.get(index)) for index, writes in enumerate(carried) for write in writes):
             if error is None:
                 write.succeed()
             elif error["code"] != _DUPLICATE_KEY:
@@ -248,7 +258,7 @@ class GroupCommit:
         again: list[_Write] = []
         for write in writes:
             document = found.get(write.id)
-            if write.kind == "apply":
+            if write.write_id is None:
                 again.append(write)
             elif document is not None and write.write_id in document.get("writes", ()):
                 write.succeed()
@@ -261,6 +271,26 @@ class GroupCommit:
             else:
                 again.append(write)
         return again
+
+
+def _pull(array: str, ids: Sequence[str]) -> dict[str, Any]:
+    return {"$pull": {array: {"id": {"$in": list(ids)}}}}
+
+
+def _operations(writes: Sequence[_Write]) -> list[tuple[_Operation, Sequence[_Write]]]:
+    """What a group sends, and whose writes each operation carries."""
+    carried: list[tuple[_Operation, Sequence[_Write]]] = []
+    pulls: dict[str, list[_Write]] = {}
+    for write in writes:
+        if write.kind == "pull":
+            pulls.setdefault(write.pulled[0], []).append(write)
+        else:
+            carried.append((write.operation, [write]))
+    for array, many in pulls.items():
+        ids = [id for write in many for id in write.pulled[1]]
+        where = {"_id": {"$in": [write.id for write in many]}}
+        carried.append((many[0].operation if len(many) == 1 else UpdateMany(where, _pull(array, ids)), many))
+    return carried
 
 
 class GroupRead:

@@ -59,10 +59,10 @@ class Publishes(Protocol):
     async def publish(self, *, key: str, body: bytes, message_id: str, correlation_id: str | None = None) -> None: ...
 
 
-class Applies(Protocol):
+class Pulls(Protocol):
     """What the relay needs of the group commit."""
 
-    async def apply(self, id: Any, update: dict[str, Any], *, upsert: bool = False) -> None: ...
+    async def pull(self, id: Any, array: str, ids: Sequence[str]) -> None: ...
 
 
 class Relay:
@@ -79,7 +79,7 @@ class Relay:
         *,
         bus: Publishes,
         collection: Collection,
-        commit: Applies,
+        commit: Pulls,
         now: Callable[[], datetime],
         in_flight: int = 500,
         most_waiting: int = 20_000,
@@ -192,5 +192,5 @@ class Relay:
         finally:
             if confirmed:
                 # By id, never the array as a whole: what other writes have pushed meanwhile stays.
-                await self._commit.apply(id, {"$pull": {"outbox": {"id": {"$in": confirmed}}}})
+                await self._commit.pull(id, "outbox", confirmed)
         return len(confirmed) == len(entries)

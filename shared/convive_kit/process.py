@@ -19,6 +19,7 @@ from convive_kit.logs import get_logger
 log = get_logger(__name__)
 
 EXIT_CLEAN, EXIT_CRASHED = 0, 1
+_YOUNG_OBJECTS = 20_000
 
 
 class Process:
@@ -122,6 +123,8 @@ async def _live(main: Callable[[Process], Awaitable[None]], grace: float) -> int
         # some 70 ms (measured with a hundred thousand objects).
         gc.collect()
         gc.freeze()
+        # A young collection every 700 allocations looks, again and again, at the same hundreds of messages in hand.
+        gc.set_threshold(_YOUNG_OBJECTS, 10, 10)
         log.info("process.started")
         await stopping
     except BaseException as error:

@@ -39,7 +39,7 @@ def _options() -> argparse.Namespace:
         "--stored", type=int, nargs="+", default=[10_000, 1_000_000], help="how many `operations` stores"
     )
     parser.add_argument("--rows", type=int, default=50_000, help="rows of the import of `fairness`")
-    parser.add_argument("--within", type=float, default=90, help="seconds after which `memory` stops looking")
+    parser.add_argument("--handled", type=int, default=1_000_000, help="events that each service handles in `memory`")
     parser.add_argument("--on-disk", action="store_true", help="keep broker and database files on disk, not in memory")
     parser.add_argument("--no-docs", action="store_true", help="print only; leave docs/benchmarks.* alone")
     options = parser.parse_args()
@@ -53,7 +53,7 @@ async def _run(options: argparse.Namespace) -> None:
     chapters: dict[str, Any] = {}
     command = " ".join(["python -m tests.bench", *sys.argv[1:]])
     asked = Options(
-        options.events, options.repeat, options.waiting, options.stored, options.rows, within=options.within
+        options.events, options.repeat, options.waiting, options.stored, options.rows, handled=options.handled
     )
     settings = asdict(asked) | {"sink": sink.name()}
     async with Stage(on_disk=options.on_disk) as stage:

@@ -19,11 +19,12 @@ class Options:
     waiting: int
     stored: Sequence[int]
     rows: int
-    within: float
+    handled: int
 
 
 class Case(Protocol):
-    """`METHOD` is a template: it may name `{events:,}`, `{waiting:,}`, `{rows:,}`, `{repeat}` and `{sink}`."""
+    """`METHOD` is a template. It may name `{events:,}`,
+    `{waiting:,}`, `{handled:,}`, `{rows:,}`, `{repeat}`, `{sink}`."""
 
     @property
     def TITLE(self) -> str: ...

@@ -70,9 +70,9 @@ def people_added(count: int, *, first: int = 0) -> Iterator[Sample]:
         yield Sample(f"{member}.1", "user.created", body)
 
 
-def invitations_sent(count: int) -> Iterator[Sample]:
+def invitations_sent(count: int, *, first: int = 0) -> Iterator[Sample]:
     """`invitation.sent` as the invitation service publishes it, for members that the directory does not know."""
-    for number in range(count):
+    for number in range(first, first + count):
         member, invitation = str(uuid5(_SPACE, f"member {number}")), str(uuid5(_SPACE, f"invitation {number}"))
         body = structured(
             id=f"{invitation}.2",

@@ -126,7 +126,7 @@ async def test_a_half_open_connection_is_noticed_and_replaced(amqp_url: str, qui
 async def test_a_publish_that_waits_while_we_close_the_connection_is_unknown_and_not_cancelled(amqp_url: str) -> None:
     heard = Heard()
     async with Proxy(amqp_url) as proxy, running(proxy.url, heard, publish_timeout=60) as bus:
-        channel = await cast("Any", bus._exchange).channel.get_underlay_channel()
+        channel = cast("Any", bus._publishing)
         proxy.freeze()
         publishing = [
             asyncio.create_task(bus.publish(key=KEY, body=f"{number}".encode(), message_id=f"{number}"))
@@ -142,7 +142,7 @@ async def test_a_publish_that_waits_while_we_close_the_connection_is_unknown_and
 
 async def test_whoever_cancels_a_publish_sees_it_cancelled(amqp_url: str) -> None:
     async with Proxy(amqp_url) as proxy, running(proxy.url, Heard(), publish_timeout=60) as bus:
-        channel = await cast("Any", bus._exchange).channel.get_underlay_channel()
+        channel = cast("Any", bus._publishing)
         proxy.freeze()
         publishing = asyncio.create_task(bus.publish(key=KEY, body=b"x", message_id="x"))
         await until(lambda: channel.confirmations)

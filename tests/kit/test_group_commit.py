@@ -159,6 +159,36 @@ async def test_in_one_group_each_waiter_learns_its_own_fate(
     assert await collection.count_documents({}) == 5
 
 
+async def test_what_is_taken_out_of_arrays_in_one_moment_is_one_update(
+    commit: GroupCommit, sizes: list[int], collection: Collection
+) -> None:
+    for id in "abc":
+        await commit.insert(a_document(id, outbox=[{"id": f"{id}.1"}, {"id": f"{id}.2"}], other=[{"id": "x"}]))
+    sizes.clear()
+
+    results = await outcomes(
+        commit.pull("a", "outbox", ["a.1"]),
+        commit.pull("b", "outbox", ["b.1", "b.2"]),
+        commit.pull("c", "other", ["x"]),
+        commit.pull("nobody", "outbox", ["n.1"]),
+        commit.insert(a_document("a")),
+        commit.save("d", 7, {"$set": {"version": 8}}),
+    )
+
+    assert results == ["done", "done", "done", "done", "done", "VersionConflict"] or results == [
+        "done",
+        "done",
+        "done",
+        "done",
+        "DuplicateKey",
+        "done",
+    ]
+    assert sizes == [5, 1]
+    left = {id: (await find(collection, id))["outbox"] for id in "abc"}
+    assert left == {"a": [{"id": "a.2"}], "b": [], "c": [{"id": "c.1"}, {"id": "c.2"}]}
+    assert (await find(collection, "c"))["other"] == []
+
+
 async def test_writes_of_one_moment_travel_together(commit: GroupCommit, sizes: list[int]) -> None:
     await asyncio.gather(*(commit.insert(a_document(f"{number}")) for number in range(200)))
 

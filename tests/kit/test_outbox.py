@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -110,7 +111,7 @@ async def test_what_was_confirmed_but_not_cleared_is_published_again_under_the_s
     class Crashes:
         """The process ends before its pull is written."""
 
-        async def apply(self, id: Any, update: dict[str, Any], *, upsert: bool = False) -> None:
+        async def pull(self, id: Any, array: str, ids: Sequence[str]) -> None:
             raise DatabaseAway
 
     entries = await saved(commit, an_entry("a.1"))

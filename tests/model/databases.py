@@ -112,8 +112,8 @@ class TroubledCommit:
         self._inner = inner
         self._world = world
 
-    async def apply(self, id: Any, update: dict[str, Any], *, upsert: bool = False) -> None:
-        await through(self._world, "apply", lambda: self._inner.apply(id, update, upsert=upsert))
+    async def pull(self, id: Any, array: str, ids: Sequence[str]) -> None:
+        await through(self._world, "pull", lambda: self._inner.pull(id, array, ids))
 
 
 # --- in memory ---------------------------------------------------------------------------------------------------
@@ -194,11 +194,9 @@ class Outboxes:
         for document in await through(self._world, "sweep", lambda: self._world.remote(read)):
             yield document
 
-    async def apply(self, id: Any, update: dict[str, Any], *, upsert: bool = False) -> None:
-        published = update["$pull"]["outbox"]["id"]["$in"]
-
+    async def pull(self, id: Any, array: str, ids: Sequence[str]) -> None:
         async def pull() -> None:
-            self._outboxes[id] = [entry for entry in self._outboxes[id] if entry["id"] not in published]
+            self._outboxes[id] = [entry for entry in self._outboxes[id] if entry["id"] not in ids]
 
         await self._world.remote(pull)
 

@@ -136,9 +136,7 @@ class PreparedPart:
         )
 
     def fill(self, values: Mapping[str, str]) -> bytes:
-        return self._template % {
-            slot.encode(): _quoted_printable(value) + _SOFT_BREAK for slot, value in values.items()
-        }
+        return self._template % {_slot_name(slot): _filling(slot, value) for slot, value in values.items()}
 
 
 class PreparedLetter:
@@ -301,6 +299,19 @@ def _compiled(markup: str) -> str:
     return mrml.to_html(markup, render_options=mrml.RenderOptions(disable_comments=True, fonts={})).content
 
 
+@lru_cache
+def _slot_name(slot: str) -> bytes:
+    return slot.encode()
+
+
+def _filling(slot: str, value: str) -> bytes:
+    # Most of what fills the slots is the same in many mails: the firm, the sentences. A link is nobody else's.
+    return (_quoted_printable if slot == "link" else _remembered)(value) + _SOFT_BREAK
+
+
 def _quoted_printable(text: str) -> bytes:
     # It breaks lines the way the text does, and a value without a line end gets bare newlines.
     return b2a_qp(text.encode(), istext=True).replace(b"=\n", _SOFT_BREAK)
+
+
+_remembered = lru_cache(maxsize=2048)(_quoted_printable)

@@ -115,22 +115,25 @@ class Delivery:
         breaker = self._breakers.get(channel)
         if self._draining or self.slots == 0 or (breaker is not None and not breaker.lets_through):
             return False
-        hope: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        hope: asyncio.Future[bool] = loop.create_future()
         self._hopeful.append((channel, hope))
+        patience = loop.call_later(within, self._give_up, hope)
         try:
-            # `wait` leaves the hope alone when time is up or we are cancelled: it is fulfilled or it is not.
-            await asyncio.wait([hope], timeout=within)
+            return await hope
         except asyncio.CancelledError:
-            if hope.done() and hope.result():
+            # Cancelled with us, unless it had been fulfilled before we heard of it.
+            if not hope.cancelled() and hope.result():
                 self.give_back(channel, new=True)
-            hope.cancel()
             raise
-        if hope.done():
-            return hope.result()
-        hope.cancel()
+        finally:
+            patience.cancel()
+
+    def _give_up(self, hope: asyncio.Future[bool]) -> None:
+        if not hope.done():
+            hope.set_result(False)
         while self._hopeful and self._hopeful[0][1].done():  # whoever gave up first stands first
             self._hopeful.popleft()
-        return False
 
     def _reserve(self, channel: str, kind: _Kind) -> bool:
         breaker = self._breakers.get(channel)

@@ -74,6 +74,12 @@ class Invitation:
     began_at: datetime | None = None
     began_link: int | None = None
 
+    def __copy__(self) -> Self:
+        made = object.__new__(type(self))
+        for name in self.__slots__:
+            setattr(made, name, getattr(self, name))
+        return made
+
     @property
     def removed(self) -> bool:
         """Whether the member was removed and has not been added again since."""

@@ -14,7 +14,7 @@ from invitation.lifecycle.states import OPENED, PENDING, SENT, State
 LINK_IS_ALIVE = frozenset((PENDING, SENT, OPENED))
 REMINDED = frozenset((SENT, OPENED))
 """States in which people are reminded: also of what they have opened, for it is there that they stall."""
-_NOTHING_CHOSEN = Policies()
+NOTHING_CHOSEN = Policies()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Policy:
 
     def of(self, firm: Policies) -> Policy:
         """As a firm has it: what it chose, and this for the rest."""
-        if firm == _NOTHING_CHOSEN:
+        if firm is NOTHING_CHOSEN or firm == NOTHING_CHOSEN:
             return self
         days, quiet = firm.reminder_days, self.quiet
         return replace(

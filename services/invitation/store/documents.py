@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, cast
 
 from convive_kit.mongo import Document
@@ -97,6 +98,8 @@ _PLAIN = (
     "traceparent",
     "updated_at",
 )
+_plain_values: Callable[[Invitation], tuple[object, ...]] = attrgetter(*_PLAIN)
+_member_values: Callable[[Invitee], tuple[object, ...]] = attrgetter(*_MEMBER)
 
 
 def entries(change: Change, correlation_id: str | None, trace: dict[str, str] | None = None) -> list[OutboxEntry]:
@@ -125,8 +128,9 @@ def to_document(change: Change, outbox: list[OutboxEntry]) -> Document:
 def to_update(change: Change, outbox: list[OutboxEntry]) -> dict[str, Any]:
     """The update that carries a change out."""
     before = cast("Invitation", change.before)
-    old, new = _fields(before), _fields(change.after)
-    if change.after.invitee != before.invitee:
+    same_person = change.after.invitee is before.invitee
+    old, new = (_fields(one, with_person=not same_person) for one in (before, change.after))
+    if not same_person and change.after.invitee != before.invitee:
         new.update(_searched(change.after.invitee))
     update: dict[str, Any] = {"$set": {name: value for name, value in new.items() if old.get(name) != value}}
     if gone := {name: "" for name in old if name not in new}:
@@ -174,10 +178,10 @@ def steps_of(document: Mapping[str, Any]) -> list[Step]:
     ]
 
 
-def _fields(invitation: Invitation) -> Document:
+def _fields(invitation: Invitation, *, with_person: bool = True) -> Document:
     """Everything but the arrays that only grow. What is None, false or as usual is left out, and so are the indexes'
     entries."""
-    values = ((name, cast("object", getattr(invitation, name))) for name in _PLAIN)
+    values = zip(_PLAIN, _plain_values(invitation), strict=True)
     fields: Document = {name: value for name, value in values if value is not None and value is not False}
     if not invitation.reminders:
         del fields["reminders"]
@@ -198,9 +202,9 @@ def _fields(invitation: Invitation) -> Document:
     if invitation.handled:
         fields["handled"] = list(invitation.handled)
     invitee = invitation.invitee
-    if invitee is not None:
+    if with_person and invitee is not None:
         fields["member"] = _without_none(
-            {"id": invitee.member_id, **{name: cast("object", getattr(invitee, name)) for name in _MEMBER}}
+            {"id": invitee.member_id, **dict(zip(_MEMBER, _member_values(invitee), strict=True))}
         )
         fields["dossier"] = _without_none(
             {"id": invitee.dossier_id, "name": invitee.dossier_name, "external_ref": invitee.external_ref}

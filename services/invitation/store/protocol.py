@@ -11,7 +11,7 @@ from convive_contracts.events import CabinetState, DossierState, Policies
 from convive_kit.errors import Retry
 from convive_kit.group_commit import DuplicateKey, VersionConflict
 from invitation.lifecycle.invitation import Change, Invitation, Invitee, Step
-from invitation.lifecycle.schedule import Policy
+from invitation.lifecycle.schedule import NOTHING_CHOSEN, Policy
 from invitation.lifecycle.states import State
 
 _MOST_RACES = 20
@@ -86,7 +86,8 @@ class Names:
 
 def policies_in(cabinet: Mapping[str, Any] | None) -> Policies:
     """What was learned of a cabinet's policies last; nothing chosen where nothing was."""
-    return Policies.model_validate((cabinet or {}).get("policies") or {})
+    chosen = cabinet.get("policies") if cabinet else None
+    return Policies.model_validate(chosen) if chosen else NOTHING_CHOSEN
 
 
 class Store(Protocol):
