@@ -14,13 +14,16 @@ from typing import Any
 
 from deploy.local.programs import REPOSITORY
 from deploy.local.trouble import CannotStart
-from tests.bench import fairness, memory, operations, report, round_trips, sent, sink, startup
+from tests.bench import backlog, due, fairness, memory, operations, replay, report, round_trips, sent, sink, startup
 from tests.bench.case import Case, Options
 from tests.bench.stage import Stage
 
 CASES: Mapping[str, Case] = {
     "sent": sent,
     "round_trips": round_trips,
+    "backlog": backlog,
+    "replay": replay,
+    "due": due,
     "memory": memory,
     "start": startup,
     "fairness": fairness,
@@ -39,6 +42,7 @@ def _options() -> argparse.Namespace:
         "--stored", type=int, nargs="+", default=[10_000, 1_000_000], help="how many `operations` stores"
     )
     parser.add_argument("--rows", type=int, default=50_000, help="rows of the import of `fairness`")
+    parser.add_argument("--due", type=int, default=200_000, help="reminders of `due`")
     parser.add_argument("--handled", type=int, default=1_000_000, help="events that each service handles in `memory`")
     parser.add_argument("--on-disk", action="store_true", help="keep broker and database files on disk, not in memory")
     parser.add_argument("--no-docs", action="store_true", help="print only; leave docs/benchmarks.* alone")
@@ -53,7 +57,13 @@ async def _run(options: argparse.Namespace) -> None:
     chapters: dict[str, Any] = {}
     command = " ".join(["python -m tests.bench", *sys.argv[1:]])
     asked = Options(
-        options.events, options.repeat, options.waiting, options.stored, options.rows, handled=options.handled
+        options.events,
+        options.repeat,
+        options.waiting,
+        options.stored,
+        options.rows,
+        handled=options.handled,
+        due=options.due,
     )
     settings = asdict(asked) | {"sink": sink.name()}
     async with Stage(on_disk=options.on_disk) as stage:

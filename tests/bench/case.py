@@ -20,11 +20,12 @@ class Options:
     stored: Sequence[int]
     rows: int
     handled: int
+    due: int
 
 
 class Case(Protocol):
     """`METHOD` is a template. It may name `{events:,}`,
-    `{waiting:,}`, `{handled:,}`, `{rows:,}`, `{repeat}`, `{sink}`."""
+    `{waiting:,}`, `{handled:,}`, `{due:,}`, `{rows:,}`, `{repeat}`, `{sink}`."""
 
     @property
     def TITLE(self) -> str: ...

@@ -49,9 +49,10 @@ class Sink:
 
 
 @asynccontextmanager
-async def mail_sink(folder: Path) -> AsyncGenerator[Sink]:
-    """A sink for one measurement."""
-    port, found = free_port(), postfix_sink()
+async def mail_sink(folder: Path, *, port: int | None = None) -> AsyncGenerator[Sink]:
+    """A sink for one measurement, at a free port or at that one."""
+    found = postfix_sink()
+    port = port or free_port()
     if found is not None:
         # Started by root it asks for a user to become; staying the same one, it still ends with this process.
         user = ["-u", "root"] if os.geteuid() == 0 else []

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection
-from pymongo import AsyncMongoClient
+from pymongo import AsyncMongoClient, IndexModel
 
 from convive_contracts import topology
 from convive_contracts.envelope import STRUCTURED
@@ -80,6 +80,18 @@ class Stage:
             await self._client.drop_database(f"{self._database}_directory")
         self._database = f"bench_{uuid4().hex[:12]}"
         await declare_topology(self._channel)
+
+    async def lose_database(self) -> None:
+        """What a disaster does: the queues and the log stay."""
+        await self._client.drop_database(self._database)
+
+    async def fill(self, documents: Iterable[dict[str, Any]], indexes: Sequence[IndexModel]) -> None:
+        """Store invitations as the service does, with its indexes."""
+        collection = self._client[self._database].invitations
+        await collection.create_indexes(list(indexes))
+        waiting = iter(documents)
+        while group := list(islice(waiting, 1000)):
+            await collection.insert_many(group, ordered=False)
 
     async def publish(self, samples: Iterable[Sample]) -> int:
         """Publish them all, confirmed, from this process, which takes no part in what is measured."""
