@@ -23,7 +23,8 @@ _PACKAGES = ("aio-pika", "aiosmtplib", "faststream", "motor", "pydantic", "pymon
 def sent_chapter(runs: Sequence[sent.Run]) -> Lines:
     """Ratios first, then the rates behind them."""
     lines = ["| Convive, as a multiple of | median | lowest to highest | bar | |", "| --- | --- | --- | --- | --- |"]
-    for to, bar in ((sent.PEER, 6.0), (sent.FLOOR, 0.7)):
+    bars = {sent.PEER: 6.0, sent.PREPARED: 3.0, sent.CELERY: 6.0, sent.NODE: 2.0, sent.FLOOR: 0.8}
+    for to, bar in bars.items():
         if sent.of(runs, to) and sent.of(runs, sent.PRODUCT):
             value, low, high = sent.middle(sent.ratios(runs, to))
             lines.append(f"| {to} | {value:.2f} × | {low:.2f} to {high:.2f} | ≥ {bar:g} × | {_verdict(value >= bar)} |")

@@ -17,9 +17,11 @@ from tests.bench.sink import Sink, mail_sink
 from tests.bench.stage import Stage
 
 PRODUCT, PEER, FLOOR = "Convive, one process", "FastStream, usual way", "raw batched floor"
+PREPARED, CELERY, NODE = "FastStream, prepared mails", "Celery and pymongo", "Node, usual way"
 CONTENDERS: Mapping[str, Sequence[str]] = {
     PRODUCT: ("invitation", "--role", "worker"),
     PEER: ("tests.bench.peers.faststream_usual",),
+    PREPARED: ("tests.bench.peers.faststream_prepared",),
     FLOOR: ("tests.bench.peers.raw_floor",),
 }
 _LOOK_EVERY = 0.02
@@ -149,7 +151,7 @@ async def run(stage: Stage, events: int, repeat: int, contenders: Sequence[str] 
         for contender in contenders if number % 2 == 0 else reversed(contenders):
             done = await measure(stage, contender, events)
             print(
-                f"  {done.contender:22} {done.rate:6.0f}/s   CPU each: {done.cpu_ms:.2f} ms, broker "
+                f"  {done.contender:26} {done.rate:6.0f}/s   CPU each: {done.cpu_ms:.2f} ms, broker "
                 f"{done.broker_cpu_ms:.2f}, database {done.database_cpu_ms:.2f}, sink {done.sink_cpu_ms:.2f}"
                 f"{'   FAULTY: ' + '; '.join(done.faults) if done.faults else ''}",
                 flush=True,
