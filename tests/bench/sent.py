@@ -11,7 +11,7 @@ from statistics import median
 from convive_contracts import topology
 from deploy.local.processes import Process
 from deploy.local.trouble import CannotStart
-from tests.bench.processes import cpu_seconds, memory
+from tests.bench.processes import cpu_seconds, memory_of_all
 from tests.bench.samples import people_added
 from tests.bench.sink import Sink, mail_sink
 from tests.bench.stage import Stage
@@ -22,6 +22,7 @@ CONTENDERS: Mapping[str, Sequence[str]] = {
     PRODUCT: ("invitation", "--role", "worker"),
     PEER: ("tests.bench.peers.faststream_usual",),
     PREPARED: ("tests.bench.peers.faststream_prepared",),
+    CELERY: ("tests.bench.peers.celery_usual",),
     FLOOR: ("tests.bench.peers.raw_floor",),
 }
 _LOOK_EVERY = 0.02
@@ -29,8 +30,8 @@ _LOOK_EVERY = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One contender, once. Rates per second; CPU in milliseconds per invitation, of the contender's own process and of
-    broker, database and mail sink beside it."""
+    """One contender, once. Rates per second; CPU in milliseconds per invitation, of the contender's own processes and
+    of broker, database and mail sink beside it."""
 
     contender: str
     events: int
@@ -105,7 +106,7 @@ async def measure(stage: Stage, contender: str, events: int, *, more: Mapping[st
             before = {part: cpu_seconds(pid) for part, pid in parts.items()}
             await watch.until_sent(process, within=max(60, events / 20))
             cpu = {part: 1000 * (cpu_seconds(pid) - before[part]) / events for part, pid in parts.items()}
-            highest = memory(process.pid)[1]
+            highest = memory_of_all(process.pid)
             faults = await _faults(stage, sink, events)
         finally:
             await process.stop()
