@@ -264,9 +264,10 @@ def message(event: UserCreated, id: str, expires_at: datetime) -> EmailMessage:
     mail["Subject"] = said["subject"]
     mail["Date"] = format_datetime(datetime.now(UTC))
     mail["Message-ID"] = f"<{id}.1@convive.example>"
-    mail["Content-Language"] = locale
     mail["Auto-Submitted"] = "auto-generated"
     mail["X-Auto-Response-Suppress"] = "All"
     mail.set_content(_template("text", locale).render(said))
     mail.add_alternative(_template("html", locale).render(said), subtype="html")
+    # Making alternatives hands fields of this kind down to the first part.
+    mail["Content-Language"] = locale
     return mail
