@@ -71,10 +71,10 @@ class Watch:
                 )
             await asyncio.sleep(_LOOK_EVERY)
 
-    async def until_sent(self, process: Process, within: float) -> None:
+    async def until_sent(self, *processes: Process, within: float) -> None:
         """Return when as many `invitation.sent` were published as events were waiting, or when that will not happen."""
         deadline = time.monotonic() + within
-        while time.monotonic() < deadline and process.alive:
+        while time.monotonic() < deadline and any(process.alive for process in processes):
             sent = await self._stage.ready(topology.DIRECTORY_EVENTS)
             self._seen.append((time.monotonic(), sent))
             if sent >= self._events:
@@ -110,7 +110,7 @@ async def measure(stage: Stage, contender: str, events: int, *, more: Mapping[st
             await watch.until_sent(process, within=max(60, events / 20))
             cpu = {part: 1000 * (cpu_seconds(pid) - before[part]) / events for part, pid in parts.items()}
             highest = memory_of_all(process.pid)
-            faults = await _faults(stage, sink, events)
+            faults = await found_faulty(stage, sink, events)
         finally:
             await process.stop()
     if process.exit_code != 0:
@@ -131,7 +131,7 @@ async def measure(stage: Stage, contender: str, events: int, *, more: Mapping[st
     )
 
 
-async def _faults(stage: Stage, sink: Sink, events: int) -> list[str]:
+async def found_faulty(stage: Stage, sink: Sink, events: int) -> list[str]:
     """What is not as it must be at the end; the outboxes are given a moment to be emptied."""
     deadline = time.monotonic() + 10
     while await stage.count_invitations({"outbox.0": {"$exists": True}}) and time.monotonic() < deadline:

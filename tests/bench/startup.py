@@ -35,7 +35,7 @@ async def run(stage: Stage, repeat: int) -> list[Start]:
             service.start()
             try:
                 async with asyncio.timeout(30):
-                    while not await _ready(port):
+                    while not await is_ready(port):
                         await asyncio.sleep(_ASK_EVERY)
                 starts.append(Start(name, number == 0, time.monotonic() - began))
             finally:
@@ -43,8 +43,8 @@ async def run(stage: Stage, repeat: int) -> list[Start]:
     return starts
 
 
-async def _ready(port: int) -> bool:
-    """A plain socket: asking must cost little, for the one asked has only so many cores."""
+async def is_ready(port: int) -> bool:
+    """Whether /readyz says 200. A plain socket: asking must cost little, for the one asked has only so many cores."""
     try:
         reader, writer = await asyncio.open_connection(LOOPBACK, port)
     except OSError:

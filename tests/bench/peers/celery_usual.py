@@ -136,5 +136,12 @@ app.steps["consumer"].add(Events)
 
 if __name__ == "__main__":
     app.worker_main(
-        ["worker", "--pool=prefork", "--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel=WARNING"]
+        [
+            "worker",
+            "--pool=prefork",
+            "--without-gossip",
+            "--without-mingle",
+            "--without-heartbeat",
+            "--loglevel=WARNING",
+        ]
     )
