@@ -12,10 +12,11 @@ import logging
 import os
 import smtplib
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from celery import Celery, bootsteps, signals
-from kombu import Consumer, Exchange, Queue
+from kombu.entity import Exchange, Queue
+from kombu.messaging import Consumer
 from pymongo import MongoClient
 from pymongo.collection import Collection
 from pymongo.errors import ConnectionFailure, DuplicateKeyError
@@ -124,7 +125,7 @@ class Events(bootsteps.ConsumerStep):
 
     def taken(self, message: Any) -> None:
         try:
-            user_created.delay(json.loads(message.body))
+            cast("Any", user_created).delay(json.loads(message.body))
         except ValueError:
             logging.getLogger("peer").exception("an event that cannot be read")
             message.reject()
@@ -132,7 +133,7 @@ class Events(bootsteps.ConsumerStep):
             message.ack()
 
 
-app.steps["consumer"].add(Events)
+cast("Any", app.steps)["consumer"].add(Events)
 
 if __name__ == "__main__":
     app.worker_main(
