@@ -22,10 +22,11 @@ METHOD = """\
 As many processes of `invitation --role worker` as are named start on an empty queue. When all are ready they are
 stopped (SIGSTOP), {events:,} events are published, and all go on at the same moment (SIGCONT), at which the clock
 starts; it ends with the last `invitation.sent` in the queue of the directory. So the start-up of the processes is not
-measured along with their work. CPU is user and system time over that span, of all of them together. They share the
-cores with broker, database and mail sink, so the rate says little of what more cores would give; what an invitation
-costs does not depend on that. Afterwards it is checked that all invitations are `sent`, that no outbox holds anything,
-and that as many events were published and mails taken as events had been there. The mails go to {sink}."""
+measured along with their work; their first connections are. CPU is user and system time over that span, of all of them
+together. They share the cores with broker, database and mail sink, so the rate says little of what more cores would
+give; what an invitation costs depends on that far less. Afterwards it is checked that all invitations are `sent`, that
+no outbox holds anything, and that as many events were published and mails taken as events had been there. The mails go
+to {sink}."""
 
 PROCESSES = (1, 2, 4)
 REPETITIONS = 5
