@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,8 @@ from deploy.local.programs import REPOSITORY
 SOURCE = Path(__file__).parent
 INSTALLED = REPOSITORY / ".local" / "node_usual"
 PROGRAM = INSTALLED / "index.js"
-_OLDEST = 20
+_OLDEST = (20, 19)
+"""What mongodb asks for."""
 
 
 def left_out() -> str | None:
@@ -23,8 +25,9 @@ def left_out() -> str | None:
     if node is None or npm is None:
         return f"{'Node' if node is None else 'npm'} is missing"
     told = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=60, check=False).stdout.strip()
-    if not told.startswith("v") or int(told[1:].partition(".")[0]) < _OLDEST:
-        return f"Node {_OLDEST} or newer is needed, this is {told or 'none that runs'}"
+    numbers = re.findall(r"\d+", told)[:2]
+    if tuple(int(number) for number in numbers) < _OLDEST:
+        return f"Node {_OLDEST[0]}.{_OLDEST[1]} or newer is needed, this is {told or 'none that runs'}"
     INSTALLED.mkdir(parents=True, exist_ok=True)
     for name in ("index.js", "package.json", "package-lock.json"):
         shutil.copyfile(SOURCE / name, INSTALLED / name)
