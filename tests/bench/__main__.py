@@ -14,13 +14,27 @@ from typing import Any
 
 from deploy.local.programs import REPOSITORY
 from deploy.local.trouble import CannotStart
-from tests.bench import backlog, due, fairness, memory, operations, replay, report, round_trips, sent, sink, startup
+from tests.bench import (
+    backlog,
+    due,
+    fairness,
+    memory,
+    operations,
+    replay,
+    report,
+    round_trips,
+    sent,
+    several,
+    sink,
+    startup,
+)
 from tests.bench.case import Case, Options
 from tests.bench.stage import Stage
 
 CASES: Mapping[str, Case] = {
     "sent": sent,
     "round_trips": round_trips,
+    "processes": several,
     "backlog": backlog,
     "replay": replay,
     "due": due,

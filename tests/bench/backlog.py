@@ -1,4 +1,4 @@
-"""Case `backlog`: events are taken in while the mail provider is down, beside raw inserts; then the provider is back."""
+"""Case `backlog`: events are taken in while the mail provider is down, beside raw inserts; then it is back."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from convive_contracts import topology
 from deploy.local.addresses import free_port
 from deploy.local.processes import Process
-from deploy.local.trouble import CannotStart
 from tests.bench.case import Options, middle, told_faults, verdict
 from tests.bench.processes import cpu_seconds, memory
 from tests.bench.samples import people_added
@@ -19,7 +18,6 @@ from tests.bench.stage import Stage
 
 PRODUCT, FLOOR = "Convive, one process", "raw inserts"
 _COMMANDS = {PRODUCT: ("invitation", "--role", "worker"), FLOOR: ("tests.bench.peers.raw_inserts",)}
-_LOOK_EVERY = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +51,7 @@ async def run(stage: Stage, options: Options) -> list[Absorbed | Drained]:
     for number in range(options.repeat):
         for contender in (PRODUCT, FLOOR) if number % 2 == 0 else (FLOOR, PRODUCT):
             results.append((await _absorb(stage, contender, options.waiting // 5, drain=False))[0])
-    results += [one for one in await _absorb(stage, PRODUCT, options.waiting, drain=True)]
+    results += await _absorb(stage, PRODUCT, options.waiting, drain=True)
     results.append((await _absorb(stage, FLOOR, options.waiting, drain=False))[0])
     return results
 
@@ -65,12 +63,9 @@ async def _absorb(stage: Stage, contender: str, events: int, *, drain: bool) -> 
     process = stage.child("contender", list(_COMMANDS[contender]), stage.environment(port))
     process.start()
     try:
-        began = await _first_taken(stage, events, process)
+        began = await stage.first_taken(events, process)
         cpu = cpu_seconds(process.pid)
-        while await stage.ready(topology.INVITATION_EVENTS) or await stage.stored() < events:
-            if not process.alive:
-                raise CannotStart(f"{contender} ended: {process.last_lines()}")
-            await asyncio.sleep(_LOOK_EVERY)
+        await stage.until_stored(events, process)
         seconds = time.monotonic() - began
         stored = await stage.count_invitations({"state": "pending"})
         faults = [] if stored == events else [f"pending: {stored} instead of {events}"]
@@ -79,15 +74,6 @@ async def _absorb(stage: Stage, contender: str, events: int, *, drain: bool) -> 
         return [absorbed, await _drain(stage, process, port, events)] if drain else [absorbed]
     finally:
         await process.stop()
-
-
-async def _first_taken(stage: Stage, events: int, process: Process) -> float:
-    deadline = time.monotonic() + 30
-    while await stage.ready(topology.INVITATION_EVENTS) == events:
-        if time.monotonic() > deadline or not process.alive:
-            raise CannotStart(f"{process.name} takes nothing from its queue. Its last words:\n{process.last_lines()}")
-        await asyncio.sleep(_LOOK_EVERY)
-    return time.monotonic()
 
 
 async def _drain(stage: Stage, process: Process, port: int, events: int) -> Drained:
@@ -110,9 +96,9 @@ async def _drain(stage: Stage, process: Process, port: int, events: int) -> Drai
 TITLE = "A backlog, taken in while the mail provider is down"
 METHOD = """\
 The events wait when a contender starts; nothing listens at the mail server's address. The clock runs from the first
-event taken to the last invitation stored. Rounds of a fifth of {waiting:,}, in turn, then all of them: after that the mail
-server is back at the same address, and the clock runs until the last `invitation.sent` is published. The floor inserts
-the product's documents in groups as the messages come and acknowledges them
+event taken to the last invitation stored. Rounds of a fifth of {waiting:,}, in turn, then all of them: after that
+the mail server is back at the same address, and the clock runs until the last `invitation.sent` is published. The floor
+inserts the product's documents in groups as the messages come and acknowledges them
 ([peers/raw_inserts.py](../tests/bench/peers/raw_inserts.py)). Memory is resident memory of the process."""
 
 
@@ -152,8 +138,10 @@ def chapter(results: Sequence[Absorbed | Drained]) -> list[str]:
         "",
         "| drained | per second | mails taken | recorded as sent | | memory before | highest | bar | |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-        f"| {most:,} | {drained.events / drained.seconds:,.0f} | {drained.mails:,} | {drained.sent:,}"
-        f" | {'none lost, none doubled' if whole else '**not one mail each**'} | {drained.before_mb:.0f} MB"
-        f" | {drained.highest_mb:.0f} MB | + 5 % | {verdict(flat)} |",
+        (
+            f"| {most:,} | {drained.events / drained.seconds:,.0f} | {drained.mails:,} | {drained.sent:,}"
+            f" | {'none lost, none doubled' if whole else '**not one mail each**'} | {drained.before_mb:.0f} MB"
+            f" | {drained.highest_mb:.0f} MB | + 5 % | {verdict(flat)} |"
+        ),
     ]
     return lines + told_faults(f"{one.contender}: {fault}" for one in runs for fault in one.faults)

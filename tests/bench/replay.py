@@ -12,8 +12,8 @@ from typing import Any
 
 import aiohttp
 
-from convive_contracts import topology
 from deploy.local.addresses import free_port
+from deploy.local.processes import Process
 from tests.bench.case import Options, middle, told_faults, verdict
 from tests.bench.samples import people_added
 from tests.bench.stage import Stage
@@ -47,11 +47,8 @@ async def _one(stage: Stage, events: int) -> list[Handled]:
     await stage.publish(people_added(events))
     environment = stage.environment(free_port())
     async with _service(stage, environment) as replay:
-        while await stage.ready(topology.INVITATION_EVENTS) == events:
-            await asyncio.sleep(_LOOK_EVERY / 5)
-        began = time.monotonic()
-        while await stage.stored() < events:
-            await asyncio.sleep(_LOOK_EVERY / 5)
+        began = await stage.first_taken(events, replay.process)
+        await stage.until_stored(events, replay.process)
         taken_in = Handled(INTAKE, events, time.monotonic() - began, None)
         known = await replay(KNOWN, events, "nothing_to_change")
     await stage.lose_database()
@@ -63,37 +60,44 @@ async def _one(stage: Stage, events: int) -> list[Handled]:
     return [taken_in, known, rebuilt]
 
 
+class _Service:
+    """The invitation service, and its operator."""
+
+    def __init__(self, process: Process, port: int, http: aiohttp.ClientSession) -> None:
+        self.process = process
+        self._port = port
+        self._http = http
+
+    async def __call__(self, way: str, events: int, skipped: str | None) -> Handled:
+        await until_ready(self._port)
+        asked = {"from": "log", "filter": {"type": ["user.created"]}, "reason": "measured"}
+        began = time.monotonic()
+        async with self._http.post("/v1/replays", json=asked) as answer:
+            answer.raise_for_status()
+            id = (await answer.json())["id"]
+        while (seen := await self._seen(id))["status"] not in ("done", "failed", "aborted"):
+            await asyncio.sleep(_LOOK_EVERY)
+        seconds = time.monotonic() - began
+        counted = seen["done"] if skipped is None else seen["skipped"].get(skipped, 0)
+        whole = seen["status"] == "done" and counted == events
+        return Handled(way, events, seconds, None if whole else f"{way}: {seen}")
+
+    async def _seen(self, id: str) -> Any:
+        async with self._http.get(f"/v1/replays/{id}") as answer:
+            answer.raise_for_status()
+            return await answer.json()
+
+
 @asynccontextmanager
-async def _service(stage: Stage, environment: Mapping[str, str]) -> AsyncGenerator[Any]:
-    service = stage.child("the invitation service", ["invitation"], environment)
-    service.start()
+async def _service(stage: Stage, environment: Mapping[str, str]) -> AsyncGenerator[_Service]:
+    process = stage.child("the invitation service", ["invitation"], environment)
+    process.start()
+    headers = {"Authorization": f"Bearer {environment['CONVIVE_OPS_TOKEN']}"}
     try:
-        await until_ready(int(environment["CONVIVE_INVITATION_PORT"]))
-        headers = {"Authorization": f"Bearer {environment['CONVIVE_OPS_TOKEN']}"}
         async with aiohttp.ClientSession(environment["CONVIVE_INVITATION_URL"], headers=headers) as http:
-
-            async def replay(way: str, events: int, skipped: str | None) -> Handled:
-                asked = {"from": "log", "filter": {"type": ["user.created"]}, "reason": "measured"}
-                began = time.monotonic()
-                async with http.post("/v1/replays", json=asked) as answer:
-                    answer.raise_for_status()
-                    id = (await answer.json())["id"]
-                while (seen := await _seen(http, id))["status"] not in ("done", "failed", "aborted"):
-                    await asyncio.sleep(_LOOK_EVERY)
-                seconds = time.monotonic() - began
-                counted = seen["done"] if skipped is None else seen["skipped"].get(skipped, 0)
-                whole = seen["status"] == "done" and counted == events
-                return Handled(way, events, seconds, None if whole else f"{way}: {seen}")
-
-            yield replay
+            yield _Service(process, int(environment["CONVIVE_INVITATION_PORT"]), http)
     finally:
-        await service.stop()
-
-
-async def _seen(http: aiohttp.ClientSession, id: str) -> Any:
-    async with http.get(f"/v1/replays/{id}") as answer:
-        answer.raise_for_status()
-        return await answer.json()
+        await process.stop()
 
 
 # --- what it says of them ---------------------------------------------------------------------------------------------

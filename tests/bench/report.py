@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.bench.case import Case
 
-_PACKAGES = ("aio-pika", "aiosmtplib", "faststream", "motor", "pydantic", "pymongo", "uvloop")
+_PACKAGES = ("aio-pika", "aiosmtplib", "celery", "faststream", "motor", "pydantic", "pymongo", "uvloop")
 
 
 def page(kept: dict[str, Any], cases: Mapping[str, Case]) -> str:

@@ -11,24 +11,31 @@ from convive_contracts import topology
 from deploy.local.processes import Process
 from deploy.local.trouble import CannotStart
 from tests.bench.case import Options, middle, told_faults, verdict
-from tests.bench.processes import cpu_seconds, memory
+from tests.bench.peers import node_usual
+from tests.bench.processes import cpu_seconds, memory_of_all
 from tests.bench.samples import people_added
 from tests.bench.sink import Sink, mail_sink
 from tests.bench.stage import Stage
 
 PRODUCT, PEER, FLOOR = "Convive, one process", "FastStream, usual way", "raw batched floor"
+PREPARED, CELERY, NODE = "FastStream, prepared mails", "Celery and pymongo", "Node, usual way"
 CONTENDERS: Mapping[str, Sequence[str]] = {
     PRODUCT: ("invitation", "--role", "worker"),
     PEER: ("tests.bench.peers.faststream_usual",),
+    PREPARED: ("tests.bench.peers.faststream_prepared",),
+    CELERY: ("tests.bench.peers.celery_usual",),
+    NODE: ("tests.bench.peers.node_usual",),
     FLOOR: ("tests.bench.peers.raw_floor",),
 }
+BARS = {PEER: 6.0, PREPARED: 3.0, CELERY: 6.0, NODE: 2.0, FLOOR: 0.8}
+"""The product's rate must be so many times theirs."""
 _LOOK_EVERY = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One contender, once. Rates per second; CPU in milliseconds per invitation, of the contender's own process and of
-    broker, database and mail sink beside it."""
+    """One contender, once. Rates per second; CPU in milliseconds per invitation, of the contender's own processes and
+    of broker, database and mail sink beside it."""
 
     contender: str
     events: int
@@ -66,10 +73,10 @@ class Watch:
                 )
             await asyncio.sleep(_LOOK_EVERY)
 
-    async def until_sent(self, process: Process, within: float) -> None:
+    async def until_sent(self, *processes: Process, within: float) -> None:
         """Return when as many `invitation.sent` were published as events were waiting, or when that will not happen."""
         deadline = time.monotonic() + within
-        while time.monotonic() < deadline and process.alive:
+        while time.monotonic() < deadline and any(process.alive for process in processes):
             sent = await self._stage.ready(topology.DIRECTORY_EVENTS)
             self._seen.append((time.monotonic(), sent))
             if sent >= self._events:
@@ -94,7 +101,8 @@ async def measure(stage: Stage, contender: str, events: int, *, more: Mapping[st
     await stage.clear()
     await stage.publish(people_added(events))
     async with mail_sink(stage.folder) as sink:
-        process = stage.child("contender", list(CONTENDERS[contender]), stage.environment(sink.port, **(more or {})))
+        told = {"BENCH_MAIL": str(stage.folder / "mail.json"), **(more or {})}
+        process = stage.child("contender", list(CONTENDERS[contender]), stage.environment(sink.port, **told))
         process.start()
         try:
             watch = Watch(stage, events)
@@ -103,8 +111,8 @@ async def measure(stage: Stage, contender: str, events: int, *, more: Mapping[st
             before = {part: cpu_seconds(pid) for part, pid in parts.items()}
             await watch.until_sent(process, within=max(60, events / 20))
             cpu = {part: 1000 * (cpu_seconds(pid) - before[part]) / events for part, pid in parts.items()}
-            highest = memory(process.pid)[1]
-            faults = await _faults(stage, sink, events)
+            highest = memory_of_all(process.pid)
+            faults = await found_faulty(stage, sink, events)
         finally:
             await process.stop()
     if process.exit_code != 0:
@@ -125,7 +133,7 @@ async def measure(stage: Stage, contender: str, events: int, *, more: Mapping[st
     )
 
 
-async def _faults(stage: Stage, sink: Sink, events: int) -> list[str]:
+async def found_faulty(stage: Stage, sink: Sink, events: int) -> list[str]:
     """What is not as it must be at the end; the outboxes are given a moment to be emptied."""
     deadline = time.monotonic() + 10
     while await stage.count_invitations({"outbox.0": {"$exists": True}}) and time.monotonic() < deadline:
@@ -143,13 +151,17 @@ async def _faults(stage: Stage, sink: Sink, events: int) -> list[str]:
 
 async def run(stage: Stage, options: Options) -> list[Run]:
     """All contenders in turn, several times, so that drift of the machine hits all alike."""
+    contenders = list(CONTENDERS)
+    if reason := node_usual.left_out():
+        print(f"  {NODE} is left out: {reason}", flush=True)
+        contenders.remove(NODE)
     runs: list[Run] = []
     for number in range(options.repeat):
         # Every other round the other way round: nobody always comes first.
-        for contender in tuple(CONTENDERS)[:: 1 if number % 2 == 0 else -1]:
+        for contender in contenders[:: 1 if number % 2 == 0 else -1]:
             done = await measure(stage, contender, options.events)
             print(
-                f"  {done.contender:22} {done.rate:6.0f}/s   CPU each: {done.cpu_ms:.2f} ms, broker "
+                f"  {done.contender:26} {done.rate:6.0f}/s   CPU each: {done.cpu_ms:.2f} ms, broker "
                 f"{done.broker_cpu_ms:.2f}, database {done.database_cpu_ms:.2f}, sink {done.sink_cpu_ms:.2f}"
                 f"{'   FAULTY: ' + '; '.join(done.faults) if done.faults else ''}",
                 flush=True,
@@ -187,7 +199,7 @@ What the peers do, and what they would lose in a crash: [tests/bench/peers](../t
 def chapter(results: Sequence[Run]) -> list[str]:
     """Ratios first, then the rates behind them."""
     lines = ["| Convive, as a multiple of | median | lowest to highest | bar | |", "| --- | --- | --- | --- | --- |"]
-    for to, bar in ((PEER, 6.0), (FLOOR, 0.7)):
+    for to, bar in BARS.items():
         if of(results, to) and of(results, PRODUCT):
             value, low, high = middle(ratios(results, to))
             lines.append(f"| {to} | {value:.2f} × | {low:.2f} to {high:.2f} | ≥ {bar:g} × | {verdict(value >= bar)} |")

@@ -22,6 +22,8 @@ from deploy.local.processes import Process, plain_environment
 from deploy.local.programs import REPOSITORY
 
 _PRINT_EVERY = 0.2
+_MOST_CONNECTIONS = 1000
+"""Of its own it greets no more than 256 at a time, and four workers may have more open."""
 
 
 @cache
@@ -56,7 +58,8 @@ async def mail_sink(folder: Path, *, port: int | None = None) -> AsyncGenerator[
     if found is not None:
         # Started by root it asks for a user to become; staying the same one, it still ends with this process.
         user = ["-u", "root"] if os.geteuid() == 0 else []
-        command, env = [str(found[0]), *user, "-c", f"{LOOPBACK}:{port}", "1024"], found[1]
+        many = ["-m", str(_MOST_CONNECTIONS)]
+        command, env = [str(found[0]), *user, *many, "-c", f"{LOOPBACK}:{port}", "1024"], found[1]
     else:
         command, env = [sys.executable, "-m", "tests.bench.sink", str(port)], {}
     log = folder / "sink.log"

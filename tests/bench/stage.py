@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -27,11 +28,13 @@ from deploy.local.database import Database
 from deploy.local.processes import Process
 from deploy.local.programs import REPOSITORY
 from deploy.local.services import Surroundings
+from deploy.local.trouble import CannotStart
 from tests.bench.samples import Sample
 
 _IN_MEMORY = Path("/dev/shm")
 _ENOUGH = 6 * 1024**3
 _OVERLAPPING = 500
+_LOOK_EVERY = 0.02
 
 
 class Stage:
@@ -149,6 +152,22 @@ class Stage:
     async def stored(self) -> int:
         """The same of all, as the database's own figures say: costs it nothing."""
         return await self._client[self._database].invitations.estimated_document_count()
+
+    async def first_taken(self, events: int, process: Process) -> float:
+        """When the first of the events that wait was taken; CannotStart when none is."""
+        deadline = time.monotonic() + 30
+        while await self.ready(topology.INVITATION_EVENTS) == events:
+            if time.monotonic() > deadline or not process.alive:
+                raise CannotStart(f"{process.name} takes nothing. Its last words:\n{process.last_lines()}")
+            await asyncio.sleep(_LOOK_EVERY)
+        return time.monotonic()
+
+    async def until_stored(self, events: int, process: Process) -> None:
+        """Return when so many invitations are stored; CannotStart when the process ends before."""
+        while await self.stored() < events or await self.count_invitations() < events:
+            if not process.alive:
+                raise CannotStart(f"{process.name} ended: {process.last_lines()}")
+            await asyncio.sleep(_LOOK_EVERY)
 
     async def invitation(self, id: str) -> dict[str, Any]:
         """One invitation as it is stored."""

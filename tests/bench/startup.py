@@ -46,12 +46,12 @@ async def run(stage: Stage, options: Options) -> list[Start]:
 async def until_ready(port: int) -> None:
     """Return when a service answers that it is ready."""
     async with asyncio.timeout(30):
-        while not await _ready(port):
+        while not await is_ready(port):
             await asyncio.sleep(_ASK_EVERY)
 
 
-async def _ready(port: int) -> bool:
-    """A plain socket: asking must cost little, for the one asked has only so many cores."""
+async def is_ready(port: int) -> bool:
+    """Whether /readyz says 200. A plain socket: asking must cost little, for the one asked has only so many cores."""
     try:
         reader, writer = await asyncio.open_connection(LOOPBACK, port)
     except OSError:

@@ -1,7 +1,8 @@
 """The floor of reminding: the writes, mails and events that a due reminder costs the product, raw and in groups.
 
-It finds what is due in one go, decides nothing and claims without comparing: the same updates, made once by the product's
-own code. `python -m tests.bench.peers.raw_due`, with the product's variables; `BENCH_SHARE=0/2` takes every second one.
+It finds what is due in one go, decides nothing and claims without comparing: the same updates, made once by the
+product's own code. `python -m tests.bench.peers.raw_due`, with the product's variables; `BENCH_SHARE=0/2` takes every
+second one.
 """
 
 from __future__ import annotations
