@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from convive_kit import lean as lean  # before anything else
 from convive_kit import process, settings, tracing
 from convive_kit.logs import configure
 from directory.app import ROLES, start

@@ -125,6 +125,7 @@ async def _live(main: Callable[[Process], Awaitable[None]], grace: float) -> int
         gc.freeze()
         # A young collection every 700 allocations looks, again and again, at the same hundreds of messages in hand.
         gc.set_threshold(_YOUNG_OBJECTS, 10, 10)
+        gc.enable()
         log.info("process.started")
         await stopping
     except BaseException as error:

