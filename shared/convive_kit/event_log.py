@@ -23,6 +23,7 @@ from convive_kit.bus import BusAway, Incoming, incoming_from
 
 _OFFSET = "x-stream-offset"
 _PREFETCH = 500
+_ACKNOWLEDGED_AT_ONCE = 100
 _SILENCE = 0.5
 _TIME_LIMIT = 15.0
 
@@ -68,6 +69,7 @@ class EventLog:
         Raises `BusAway` when the broker stops answering: go on from the last offset seen.
         """
         async with self._consuming(start) as arriving:
+            taken = 0
             while True:
                 async with _outages(), asyncio.timeout(_TIME_LIMIT):
                     message = await _next(arriving)
@@ -76,8 +78,12 @@ class EventLog:
                     return
                 if not isinstance(start, int) or offset >= start:  # a chunk may begin before the offset asked for
                     yield Logged(offset, incoming_from(self._stream, message))
-                async with _outages():
-                    await message.ack()
+                taken += 1
+                if (
+                    taken % _ACKNOWLEDGED_AT_ONCE == 0
+                ):  # an acknowledgement only asks for more: a stream forgets nothing
+                    async with _outages():
+                        await message.ack(multiple=True)
                 if offset == last:
                     return
 

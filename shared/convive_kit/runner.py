@@ -17,7 +17,7 @@ from convive_kit.runs import Run, Runs
 
 log = get_logger(__name__)
 
-AT_ONCE = 200
+AT_ONCE = 500
 """How many things are done together, so that their saves travel in groups."""
 _LOOK_EVERY = 2.0
 _TIDY_EVERY = 3600.0

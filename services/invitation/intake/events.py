@@ -98,13 +98,16 @@ class Intake:
         *,
         at_once: bool = True,
         waits_since: datetime | None = None,
+        event: Event | None = None,
     ) -> bool:
         """Read the message as an event and commit what follows from it. True when something did.
 
-        `at_once`: a send that follows may go out in the same breath if a place is free. `waits_since`: when it was set
-        aside, for one that was. Raises `NotKnownYet` for what is to be set aside.
+        `event`: the message, where it was read already. `at_once`: a send that follows may go out in the same breath
+        if a place is free. `waits_since`: when it was set aside, for one that was. Raises `NotKnownYet` for what is to
+        be set aside.
         """
-        event = parse_event(message.body, content_type=message.content_type, headers=message.headers)
+        if event is None:
+            event = parse_event(message.body, content_type=message.content_type, headers=message.headers)
         cause = Cause(self._now(), f"event:{event.source}", event.id, replayed.detail() if replayed else None)
         # What is handled again belongs to whoever asked for it, not to the trace of the first time.
         trace = None if replayed else event.extensions
@@ -116,12 +119,12 @@ class Intake:
                 return learned == "kept"
             found = decisions(event, cause, await firms_policy(self._store, event, self._policy))
             if at_once and isinstance(event.data, UserCreated) and event.data.invite_by != "none":
-                return await self._begin(event, found[0], cause)
+                return await self._begin(event, found[0], cause, known=replayed is not None or message.redelivered)
             tries = 1 if replayed or waits_since else _TRIES
             since = min(event.time, waits_since or cause.at)
             return any([await self._carry_out(event, decision, cause, tries, since) for decision in found])
 
-    async def _begin(self, event: Event, decision: Decision, cause: Cause) -> bool:
+    async def _begin(self, event: Event, decision: Decision, cause: Cause, *, known: bool) -> bool:
         """Carry out a decision after which a message may be due, and send it in the same breath if a place is free."""
         channel = cast("UserCreated", event.data).invite_by
         reserved = await self._delivery.reserve_soon(channel, within=_PATIENCE)
@@ -135,7 +138,7 @@ class Intake:
 
         change = None
         try:
-            change = await decide_or_begin(self._store, lambda: _blank(event, decision, cause), decide)
+            change = await decide_or_begin(self._store, lambda: _blank(event, decision, cause), decide, known=known)
         finally:
             claimed = reserved and change is not None and _takes_the_lease(change)
             if reserved and not claimed:

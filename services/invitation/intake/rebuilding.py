@@ -19,13 +19,13 @@ from invitation.intake.decisions import Decision, decisions
 from invitation.intake.events import Replayed, firms_policy, learn_names
 from invitation.lifecycle.invitation import Cause, Change, Invitation
 from invitation.lifecycle.schedule import Policy
-from invitation.store.protocol import Decide, Store, decide_and_save, decide_or_begin
+from invitation.store.protocol import Decide, Store, decide_and_save, decide_and_save_at_once, decide_or_begin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-_ARMED_AT_ONCE = 200
+_ARMED_AT_ONCE = 500
 
 
 class Rebuilding:
@@ -39,6 +39,11 @@ class Rebuilding:
         self.unbuildable: set[str] = set()
         """Invitations that the log tells of without their `user.created`."""
         self._came_early: set[tuple[str, str]] = set()
+
+    @property
+    def something_came_early(self) -> bool:
+        """Whether something was said of an invitation before its `user.created`: what `fold` again is for."""
+        return bool(self._came_early)
 
     async def fold(self, events: Sequence[Event], mark: Replayed, *, again: bool = False) -> list[str]:
         """Fold events in; those of one invitation in order, others beside each other. Folding them `again` changes
@@ -66,7 +71,7 @@ class Rebuilding:
         """Let what is still due come due again; returns how many invitations were armed."""
         armed = 0
         while waiting := await self._store.disarmed(_ARMED_AT_ONCE):
-            await asyncio.gather(*(decide_and_save(self._store, id, self._armed(mark)) for id in waiting))
+            await asyncio.gather(*(decide_and_save_at_once(self._store, one, self._armed(mark)) for one in waiting))
             armed += len(waiting)
         return armed
 
@@ -98,6 +103,8 @@ class Rebuilding:
 
     async def _fold_one(self, event: Event, decision: Decision, again: bool) -> str:
         id = decision.invitation_id
+        if decision.begins and again:
+            return "nothing_to_change"  # the first time it was folded in whatever had been said before
         if decision.begins:
             blank = Invitation.blank(id, event.source, event.time)
             blank.disarmed = True

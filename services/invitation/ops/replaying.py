@@ -98,7 +98,7 @@ class Replayer(Runner[Replay]):
         if one.parked is not None and not one.parked.is_whole:
             return "not_whole"
         try:
-            changed = await self._intake.handle(one.message, mark)
+            changed = await self._intake.handle(one.message, mark, event=one.event)
         except (Reject, EventError, Conflict) as refused:
             if one.parked is not None:
                 await self._parked.failed_again(one.parked.id, refused, self._now())
@@ -158,8 +158,11 @@ class Replayer(Runner[Replay]):
         their `user.created` (a directory that announced its state anew says so late); then arm."""
         wanted = ReplayFilter.model_validate(dict(replay.filter))
         rebuilding, mark = self._rebuilding(), self._marked(replay)
+        whole = replay.pass_number == 1 and replay.position is None
         while replay.pass_number <= 2:
             first = replay.pass_number == 1
+            if not first and whole and not rebuilding.something_came_early:
+                break  # all of it was folded in here, and there is nothing that a second time would change
             rebuilding.unbuildable.clear()
             async with aclosing(self._from_log(replay)) as recorded:
                 async for group in _groups(recorded, AT_ONCE):

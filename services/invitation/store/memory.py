@@ -97,8 +97,8 @@ class MemoryStore:
         if page.items:
             yield [_row(to_document(Change(None, invitation, (), ()), [])) for invitation in page.items]
 
-    async def disarmed(self, limit: int) -> Sequence[str]:
-        return [i.id for i in self._invitations.values() if i.disarmed][:limit]
+    async def disarmed(self, limit: int) -> Sequence[Invitation]:
+        return [copy(i) for i in self._invitations.values() if i.disarmed][:limit]
 
     async def is_empty(self) -> bool:
         return not self._invitations

@@ -257,10 +257,10 @@ class MongoStore:
             edge = [(document["created_at"], document["_id"]) async for document in found.skip(looked_at - 1).limit(1)]
         return edge[0] if edge else None
 
-    async def disarmed(self, limit: int) -> Sequence[str]:
-        found = self._invitations.find({"disarmed": True}, {"_id": 1}).limit(limit)
+    async def disarmed(self, limit: int) -> Sequence[Invitation]:
+        found = self._invitations.find({"disarmed": True}, WITHOUT_HISTORY).limit(limit)
         async with database_call():
-            return [document["_id"] async for document in found]
+            return [from_document(document) async for document in found]
 
     async def is_empty(self) -> bool:
         async with database_call():

@@ -113,8 +113,8 @@ class Store(Protocol):
         """Invitations of these channels at which something must happen, those longest due first."""
         ...
 
-    async def disarmed(self, limit: int) -> Sequence[str]:
-        """Ids of invitations that a rebuild has not armed yet."""
+    async def disarmed(self, limit: int) -> Sequence[Invitation]:
+        """Invitations that a rebuild has not armed yet."""
         ...
 
     async def is_empty(self) -> bool:
@@ -176,9 +176,25 @@ async def decide_and_save(store: Store, id: str, decide: Decide) -> Change | Non
     raise Contended
 
 
-async def decide_or_begin(store: Store, begin: Callable[[], Invitation], decide: Decide) -> Change | None:
-    """As `decide_and_save`, but an unknown invitation begins as a blank one. The insert comes first: most are new."""
+async def decide_and_save_at_once(store: Store, invitation: Invitation, decide: Decide) -> Change | None:
+    """As `decide_and_save`, for one that was loaded just now."""
+    change = decide(invitation)
+    if change is not None:
+        try:
+            await store.save(change)
+        except VersionConflict:
+            return await decide_and_save(store, invitation.id, decide)
+    return change
+
+
+async def decide_or_begin(
+    store: Store, begin: Callable[[], Invitation], decide: Decide, *, known: bool = False
+) -> Change | None:
+    """As `decide_and_save`, but an unknown invitation begins as a blank one. The insert comes first, for most are new,
+    unless it is probably `known`."""
     blank = begin()
+    if known and (there := await store.load(blank.id)) is not None:
+        return await decide_and_save_at_once(store, there, decide)
     change = decide(blank)
     if change is not None:
         try:
