@@ -14,7 +14,7 @@ from typing import Any
 
 from deploy.local.programs import REPOSITORY
 from deploy.local.trouble import CannotStart
-from tests.bench import fairness, memory, operations, report, round_trips, sent, sink, startup
+from tests.bench import fairness, memory, operations, pages, report, round_trips, sent, sink, startup
 from tests.bench.case import Case, Options
 from tests.bench.stage import Stage
 
@@ -25,6 +25,7 @@ CASES: Mapping[str, Case] = {
     "start": startup,
     "fairness": fairness,
     "operations": operations,
+    "pages": pages,
 }
 
 
