@@ -14,7 +14,19 @@ from typing import Any
 
 from deploy.local.programs import REPOSITORY
 from deploy.local.trouble import CannotStart
-from tests.bench import fairness, memory, operations, pages, report, round_trips, sent, sink, startup
+from tests.bench import (
+    fairness,
+    members,
+    memory,
+    operations,
+    pages,
+    password,
+    report,
+    round_trips,
+    sent,
+    sink,
+    startup,
+)
 from tests.bench.case import Case, Options
 from tests.bench.stage import Stage
 
@@ -26,6 +38,8 @@ CASES: Mapping[str, Case] = {
     "fairness": fairness,
     "operations": operations,
     "pages": pages,
+    "password": password,
+    "members": members,
 }
 
 
