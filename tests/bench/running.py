@@ -34,8 +34,8 @@ class Running:
 
     @property
     def pids(self) -> dict[str, int]:
-        """Of the programs and of the engines."""
-        return {**{name: process.pid for name, process in self.processes.items()}, **self.engines}
+        """Of the programs that run and of the engines."""
+        return {**{name: process.pid for name, process in self.processes.items() if process.alive}, **self.engines}
 
     def client(self, name: str, token: str = "") -> aiohttp.ClientSession:
         """For the few calls that are not measured."""
