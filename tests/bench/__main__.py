@@ -16,6 +16,7 @@ from deploy.local.programs import REPOSITORY
 from deploy.local.trouble import CannotStart
 from tests.bench import (
     fairness,
+    growth,
     members,
     memory,
     operations,
@@ -40,6 +41,7 @@ CASES: Mapping[str, Case] = {
     "pages": pages,
     "password": password,
     "members": members,
+    "growth": growth,
 }
 
 
@@ -52,6 +54,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--waiting", type=int, default=100_000, help="events that wait in `memory`")
     parser.add_argument(
         "--stored", type=int, nargs="+", default=[10_000, 1_000_000], help="how many `operations` stores"
+    )
+    parser.add_argument(
+        "--grown",
+        type=int,
+        nargs="+",
+        default=[10_000, 100_000, 1_000_000, 3_000_000],
+        help="how many `growth` stores, the fewest being what the others are compared with",
     )
     parser.add_argument("--rows", type=int, default=50_000, help="rows of the import of `fairness`")
     parser.add_argument("--within", type=float, default=90, help="seconds after which `memory` stops looking")
@@ -68,7 +77,13 @@ async def _run(options: argparse.Namespace) -> None:
     chapters: dict[str, Any] = {}
     command = " ".join(["python -m tests.bench", *sys.argv[1:]])
     asked = Options(
-        options.events, options.repeat, options.waiting, options.stored, options.rows, within=options.within
+        events=options.events,
+        repeat=options.repeat,
+        waiting=options.waiting,
+        stored=options.stored,
+        grown=options.grown,
+        rows=options.rows,
+        within=options.within,
     )
     settings = asdict(asked) | {"sink": sink.name()}
     async with Stage(on_disk=options.on_disk) as stage:
