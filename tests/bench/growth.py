@@ -132,7 +132,7 @@ class _Case:
     async def _running(self, *names: str) -> AsyncGenerator[Running]:
         engines = {**self._stage.pids, "database": self._server.server.pid}
         more = {"CONVIVE_MONGO_URL": self._server.url, "CONVIVE_INVITATION_DATABASE": _database(self._count)}
-        async with running(self._stage, names, engines=engines, smtp_port=self._sink.port, **more) as up:
+        async with running(self._stage, names, engines=engines, smtp_port=self._sink.port, more=more) as up:
             yield up
 
     # --- the worker ------------------------------------------------------------------------------------------------

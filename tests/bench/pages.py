@@ -52,7 +52,7 @@ async def run(stage: Stage, options: Options) -> list[Asked]:
         case = _Case(stage, invitations, up)
         await case.restore()
         page = await case.size_of_a_page()
-        async with running(stage, [BARE], BENCH_PAGE=str(page)) as bare:
+        async with running(stage, [BARE], more={"BENCH_PAGE": str(page)}) as bare:
             case.bare = bare
             for kind in KINDS:
                 for contender in (PRODUCT, PEER):

@@ -66,7 +66,7 @@ async def _with(stage: Stage, options: Options, threads: int) -> list[Chosen | L
     more = {"CONVIVE_PASSWORD_THREADS": str(threads)}
     async with (
         mail_sink(stage.folder) as sink,
-        running(stage, [DIRECTORY, WEB, WORKER], smtp_port=sink.port, **more) as up,
+        running(stage, [DIRECTORY, WEB, WORKER], smtp_port=sink.port, more=more) as up,
     ):
         firm = await Firm.begun(up)
         invited = await firm.invite(stage, people)

@@ -61,12 +61,19 @@ class Taken:
 
 @contextlib.asynccontextmanager
 async def running(
-    stage: Stage, names: Sequence[str], *, engines: Mapping[str, int] | None = None, smtp_port: int = 0, **more: str
+    stage: Stage,
+    names: Sequence[str],
+    *,
+    engines: Mapping[str, int] | None = None,
+    smtp_port: int = 0,
+    more: Mapping[str, str] | None = None,
 ) -> AsyncGenerator[Running]:
     """Start these programs and end them afterwards. Each reads the stage's environment with `more` in it."""
     ports: dict[str, int] = {}
     worker_port, bare_port = free_port(), free_port()
-    environment = stage.environment(smtp_port or free_port([worker_port, bare_port]), BENCH_PORT=str(bare_port), **more)
+    environment = stage.environment(
+        smtp_port or free_port([worker_port, bare_port]), BENCH_PORT=str(bare_port), **(more or {})
+    )
     processes: dict[str, Process] = {}
     for name in names:
         own = {"CONVIVE_INVITATION_PORT": str(worker_port)} if name == WORKER else {}
