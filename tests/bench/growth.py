@@ -49,7 +49,7 @@ _MANY = 2000
 _SECONDS = 3.0
 _LINKS = 1000
 _LOOK_EVERY = 0.05
-_PATIENCE = 300.0
+_PATIENCE = 1200.0
 
 Documents = AsyncCollection[dict[str, Any]]
 
