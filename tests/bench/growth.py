@@ -91,6 +91,10 @@ async def run(stage: Stage, options: Options) -> list[Result]:
             held = await asyncio.to_thread(populate, server.url, _database(count), count, until=now)
             results.append(Population(count, held["seconds"], held["document"], held["stored"], held["indexes"]))
         async with AsyncMongoClient[dict[str, Any]](server.url, tz_aware=True) as client:
+            for count in counts:
+                # There is no gateway here, so what is due by SMS would stay due for ever.
+                by_sms = {"channel": "sms", "due_at": {"$exists": True}}
+                await client[_database(count)][INVITATIONS].update_many(by_sms, {"$unset": {"due_at": ""}})
             for number in range(options.repeat + 1):
                 for count in counts:
                     one = _Case(stage, server, sink, count, client[_database(count)][INVITATIONS])
@@ -182,11 +186,11 @@ class _Case:
         return cost if noted == _MANY else replace(cost, faults=[f"{noted} of {_MANY} are noted as sent"])
 
     async def _nothing_due(self) -> bool:
-        due = {"channel": {"$in": ["email", "sms", "none"]}, "due_at": {"$lte": datetime.now(UTC)}}
-        under_way = {"channel": {"$in": ["email"]}, "due_at": {"$lte": datetime.now(UTC) + timedelta(seconds=55)}}
-        return not await self._stored.find_one(due, hint="due") and not await self._stored.find_one(
-            {**under_way, "lease": {"$exists": True}}, hint="due"
-        )
+        """And nothing is being sent: a lease ends within a minute."""
+        soon = datetime.now(UTC) + timedelta(seconds=61)
+        leased = {"channel": {"$in": ["email", "none"]}, "due_at": {"$lte": soon}, "lease": {"$exists": True}}
+        due = {"channel": {"$in": ["email", "none"]}, "due_at": {"$lte": datetime.now(UTC)}}
+        return not [one for one in (due, leased) if await self._stored.find_one(one, {"_id": 1}, hint="due")]
 
     async def _until(self, done: Any) -> None:
         deadline = time.monotonic() + _PATIENCE
