@@ -265,9 +265,9 @@ link pages, of the directory, which is asked whether there is an account) for ea
 {_MANY:,} `user.created` to be invited later wait for a worker that stands still, then goes on; the clock runs to the
 last of them in the database. {_MANY:,} invitations are due to be sent in the same way, mails to {{sink}}; the clock
 runs to the last `invitation.sent` in the queue. What they added is deleted again. The first page of `/v1/invitations`,
-and link pages of {_LINKS:,} invitations whose link works (others each round), one after another for {_SECONDS:.0f} s: the
-median. A ratio is that of one round to the same round with the fewest; a bar is kept when the medians of both ratios
-keep it."""
+and link pages of {_LINKS:,} invitations whose link works (others each round), one after another for {_SECONDS:.0f} s:
+the median. A ratio is that of one round to the same round with the fewest; a bar is kept when the medians of both
+ratios keep it."""
 
 
 def of(results: Sequence[Result], what: str, stored: int) -> list[Cost]:
