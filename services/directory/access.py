@@ -88,7 +88,7 @@ class Access:
     async def ground(self, caller: Caller, dossier_id: str, capability: str | None = "manage_users") -> Ground:
         """A dossier, for its cabinet, or for a member with that capability (None: for any member)."""
         dossier = await self._store.dossier(dossier_id)
-        cabinet = await self._store.cabinet(dossier.cabinet_id) if dossier else None
+        cabinet = await self._cabinet_of(dossier, caller) if dossier else None
         if dossier is None or cabinet is None:
             raise not_found("dossier")
         if caller.acts_for(cabinet.id):
@@ -101,6 +101,12 @@ class Access:
         if capability and not granted[capability]:
             raise NotForYou
         return Ground(dossier, cabinet, caller, member)
+
+    async def _cabinet_of(self, dossier: Dossier, caller: Caller) -> Cabinet | None:
+        # A caller with a key was read with this very request.
+        if caller.cabinet and caller.cabinet.id == dossier.cabinet_id:
+            return caller.cabinet
+        return await self._store.cabinet(dossier.cabinet_id)
 
     async def own_ground(self, caller: Caller, dossier_id: str) -> Ground:
         """A dossier, for its cabinet alone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -17,6 +18,8 @@ from convive_kit.http import Problem
 from invitation.lifecycle.invitation import Invitation, Invitee
 
 _TIME_LIMIT = 8.0
+_AT_ONCE = 100
+"""Accounts asked about in one call."""
 
 
 class DirectoryAway(Retry):
@@ -66,6 +69,8 @@ class Directory:
         self._url = url
         self._service = {"Authorization": f"Bearer {service_token}"}
         self._session: aiohttp.ClientSession | None = None
+        self._asked: dict[str, asyncio.Future[Account]] = {}
+        self._asking: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
         """Let go of connections."""
@@ -73,9 +78,41 @@ class Directory:
             await self._session.close()
 
     async def account(self, email: str) -> Account:
-        """Whether there is an account for an e-mail address."""
-        _, answer = await self._call("GET", "/internal/v1/accounts", self._service, query=[("email", email)])
-        return Account(exists=answer["exists"], verified=answer["verified"])
+        """Whether there is an account for an e-mail address. Those asked about in the same moment travel together."""
+        answer = self._asked.get(email)
+        if answer is None:
+            if not self._asked:
+                task = asyncio.create_task(self._ask(), name="accounts")
+                self._asking.add(task)
+                task.add_done_callback(self._asking.discard)
+            answer = self._asked[email] = asyncio.get_running_loop().create_future()
+        return await asyncio.shield(answer)
+
+    async def _ask(self) -> None:
+        await asyncio.sleep(0)  # whoever is about to ask comes along
+        asked, self._asked = self._asked, {}
+        try:
+            emails = list(asked)
+            pieces = (emails[start : start + _AT_ONCE] for start in range(0, len(emails), _AT_ONCE))
+            found = [one for piece in await asyncio.gather(*map(self._accounts, pieces)) for one in piece]
+            for answer, account in zip(asked.values(), found, strict=True):
+                answer.set_result(account)
+        except Exception as error:
+            for answer in asked.values():
+                if not answer.done():
+                    answer.set_exception(error)
+                    answer.exception()  # a caller may have been cancelled: nobody else need hear of it
+
+    async def _accounts(self, emails: Sequence[str]) -> list[Account]:
+        path, unknown = "/internal/v1/accounts", (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
+        if len(emails) > 1:
+            body = {"emails": list(emails)}
+            status, answer = await self._call("POST", path, self._service, body=body, expected=unknown)
+            if status == HTTPStatus.OK:
+                return [Account(one["exists"], one["verified"]) for one in answer["accounts"]]
+        # One alone, or a directory of a version before: it answers about one at a time.
+        calls = [self._call("GET", path, self._service, query=[("email", email)]) for email in emails]
+        return [Account(one["exists"], one["verified"]) for _, one in await asyncio.gather(*calls)]
 
     async def email_of_session(self, token: str) -> str | None:
         """The e-mail address of whoever is signed in with that session, or None."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from types import CodeType
 from typing import Any, cast
 
 from jinja2 import BytecodeCache, Environment, FileSystemLoader, StrictUndefined, Template
 from jinja2.bccache import Bucket
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from convive_kit.static import StaticFile
 from invitation import wording
@@ -53,9 +54,17 @@ def templates(
     )
     catalogue = translations(locale)
 
+    @lru_cache(maxsize=1024)
+    def said(message: str) -> Markup:
+        return Markup.escape(catalogue.gettext(message))
+
     def say(message: str, **names: object) -> Markup:
-        sentence = Markup.escape(catalogue.gettext(message))
-        return sentence % names if names else sentence
+        sentence = said(message)
+        if not names:
+            return sentence
+        # As `sentence % names` does, which takes three times as long.
+        escaped = {key: escape(value) for key, value in names.items()}
+        return Markup(str.__mod__(sentence, escaped))  # noqa: S704 (it is escaped)
 
     def count(one: str, many: str, number: int) -> Markup:
         return Markup.escape(catalogue.ngettext(one, many, number)) % {"num": number}
@@ -68,4 +77,5 @@ def templates(
 
 def name(text: str) -> Markup:
     """A name whose direction cannot disturb the sentence around it."""
-    return Markup("<bdi>{}</bdi>").format(wording.plain(text))
+    # `Markup.format` would do, and takes five times as long.
+    return Markup(f"<bdi>{escape(wording.plain(text))}</bdi>")  # noqa: S704 (it is escaped)

@@ -18,8 +18,12 @@ from tests.bench import (
     backlog,
     due,
     fairness,
+    growth,
+    members,
     memory,
     operations,
+    pages,
+    password,
     replay,
     report,
     round_trips,
@@ -42,6 +46,10 @@ CASES: Mapping[str, Case] = {
     "start": startup,
     "fairness": fairness,
     "operations": operations,
+    "pages": pages,
+    "password": password,
+    "members": members,
+    "growth": growth,
 }
 
 
@@ -54,6 +62,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--waiting", type=int, default=100_000, help="events that wait in `memory`")
     parser.add_argument(
         "--stored", type=int, nargs="+", default=[10_000, 1_000_000], help="how many `operations` stores"
+    )
+    parser.add_argument(
+        "--grown",
+        type=int,
+        nargs="+",
+        default=[10_000, 100_000, 1_000_000, 3_000_000],
+        help="how many `growth` stores, the fewest being what the others are compared with",
     )
     parser.add_argument("--rows", type=int, default=50_000, help="rows of the import of `fairness`")
     parser.add_argument("--due", type=int, default=200_000, help="reminders of `due`")
@@ -71,11 +86,12 @@ async def _run(options: argparse.Namespace) -> None:
     chapters: dict[str, Any] = {}
     command = " ".join(["python -m tests.bench", *sys.argv[1:]])
     asked = Options(
-        options.events,
-        options.repeat,
-        options.waiting,
-        options.stored,
-        options.rows,
+        events=options.events,
+        repeat=options.repeat,
+        waiting=options.waiting,
+        stored=options.stored,
+        grown=options.grown,
+        rows=options.rows,
         handled=options.handled,
         due=options.due,
     )

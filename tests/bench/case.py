@@ -18,6 +18,7 @@ class Options:
     repeat: int
     waiting: int
     stored: Sequence[int]
+    grown: Sequence[int]
     rows: int
     handled: int
     due: int

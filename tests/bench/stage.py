@@ -17,6 +17,7 @@ from uuid import uuid4
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from pymongo import AsyncMongoClient, IndexModel
+from pymongo.asynchronous.database import AsyncDatabase
 
 from convive_contracts import topology
 from convive_contracts.envelope import STRUCTURED
@@ -140,6 +141,11 @@ class Stage:
     def pids(self) -> dict[str, int]:
         """The processes of the two engines."""
         return {"broker": self._broker.server.pid, "database": self._server.server.pid}
+
+    @property
+    def database(self) -> AsyncDatabase[dict[str, Any]]:
+        """The invitation service's current database."""
+        return self._client[self._database]
 
     async def ready(self, queue: str) -> int:
         """How many messages of a queue wait for a consumer. Costs the broker next to nothing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from directory.api.callers import Callers, path_id
 from directory.entrance import Entrance, login_key
 from directory.erasure import Erasure
 from directory.membership import Membership
-from directory.model.account import Claim
+from directory.model.account import Account, Claim
 from directory.store.protocol import Store
 
 
@@ -84,9 +85,23 @@ class AccountQuery(Query):
     email: Annotated[str, Field(max_length=320)]
 
 
+class Addresses(_Lenient):
+    emails: Annotated[list[Annotated[str, Field(max_length=320)]], Field(max_length=500)]
+
+
 class AccountState(BaseModel):
     exists: bool
     verified: bool
+
+    @staticmethod
+    def of(account: Account | None) -> AccountState:
+        return AccountState(exists=account is not None, verified=bool(account and account.verified))
+
+
+class AccountStates(BaseModel):
+    """In the order in which they were asked for."""
+
+    accounts: list[AccountState]
 
 
 class Address(_Lenient):
@@ -133,6 +148,8 @@ class Internal:
                   response=KeyOwner, auth="service"),
             Route("GET", "/internal/v1/accounts", self.account, "Is there an account", query=AccountQuery,
                   response=AccountState, auth="service"),
+            Route("POST", "/internal/v1/accounts", self.accounts, "Are there accounts", Addresses,
+                  response=AccountStates, auth="service"),
             Route("PATCH", "/internal/v1/members/{member_id}/address", self.correct, "Another e-mail or phone", Address,
                   response=CorrectedMember, auth="service", problems=(404, 409, 410)),
             Route("POST", "/internal/v1/personal-data", self.personal_data, "All that is kept of a person", Whose,
@@ -155,8 +172,12 @@ class Internal:
 
     async def account(self, request: web.Request) -> BaseModel:
         query = parse_query(request, AccountQuery)
-        account = await self._store.account(login_key(query.email))
-        return AccountState(exists=account is not None, verified=bool(account and account.verified))
+        return AccountState.of(await self._store.account(login_key(query.email)))
+
+    async def accounts(self, request: web.Request) -> BaseModel:
+        body = await json_body(request, Addresses)
+        found = await asyncio.gather(*(self._store.account(login_key(email)) for email in body.emails))
+        return AccountStates(accounts=[AccountState.of(account) for account in found])
 
     async def correct(self, request: web.Request) -> BaseModel:
         """As a PATCH of the member by their firm, on behalf of whoever operates. May be repeated."""

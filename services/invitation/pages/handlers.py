@@ -280,9 +280,15 @@ class LinkPages:
             if wait := self._forgeries.hit(client_address(request, self._settings.trusted_proxies)):
                 raise too_many_requests(wait)
             raise Problem(404, "unknown_link")
-        if counted and (wait := await self._limiter.hit("link.post", link.invitation_id, POSTS_PER_LINK)):
-            raise too_many_requests(wait)
-        invitation = await self._store.load(link.invitation_id)
+        loading = self._store.load(link.invitation_id)
+        if counted:
+            hit = self._limiter.hit("link.post", link.invitation_id, POSTS_PER_LINK)
+            # The one does not wait for the other: to count takes as long as to read.
+            wait, invitation = await asyncio.gather(hit, loading)
+            if wait:
+                raise too_many_requests(wait)
+        else:
+            invitation = await loading
         invitee = invitation.invitee if invitation else None
         if invitation is None or invitee is None:
             raise Problem(404, "unknown_link")

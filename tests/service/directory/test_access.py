@@ -61,6 +61,7 @@ ALLOWED: dict[tuple[str, str], set[str]] = {
     ("POST", "/internal/v1/redemptions"): {"service"},
     ("POST", "/internal/v1/keys/introspect"): {"service"},
     ("GET", "/internal/v1/accounts"): {"service"},
+    ("POST", "/internal/v1/accounts"): {"service"},
     ("PATCH", "/internal/v1/members/{member_id}/address"): {"service"},
     ("POST", "/internal/v1/personal-data"): {"service"},
     ("GET", "/internal/v1/parked"): {"service"},

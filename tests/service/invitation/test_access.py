@@ -56,6 +56,7 @@ ROUTES = {
         "POST /internal/v1/redemptions": "service",
         "POST /internal/v1/keys/introspect": "service",
         "GET /internal/v1/accounts": "service",
+        "POST /internal/v1/accounts": "service",
         "GET /internal/v1/parked": "service",
         "PATCH /internal/v1/members/{member_id}/address": "service",
         "POST /internal/v1/personal-data": "service",

@@ -140,3 +140,7 @@ async def test_a_link_tells_nobody_but_its_holder_whether_there_is_an_account(st
     assert (await stack.directory.call("GET", path, token=stack.ops_token)).status == 401
     known = (await stack.directory.call("GET", path, token=stack.service_token)).ok()
     assert known == {"exists": True, "verified": True}
+    body = {"emails": ["nobody@example.com", member.email]}
+    assert (await stack.directory.call("POST", "/internal/v1/accounts", json=body)).status == 401
+    several = (await stack.directory.call("POST", "/internal/v1/accounts", json=body, token=stack.service_token)).ok()
+    assert several == {"accounts": [{"exists": False, "verified": False}, known]}
