@@ -84,13 +84,11 @@ class _Acknowledgements:
 
     def __init__(self, channel: UnderlayChannel) -> None:
         self._channel = channel
-        # In the order of their tags, which is that of delivery.
-        self._in_hand: dict[int, None] = {}
+        # A channel counts its deliveries: 1, 2, 3 and so on (AMQP 0-9-1, 1.8.3.13).
+        self._oldest = 1
+        self._ahead: set[int] = set()
         self._done: list[int] = []
         self._sending: asyncio.Task[None] | None = None
-
-    def took(self, tag: int) -> None:
-        self._in_hand[tag] = None
 
     def done(self, tag: int) -> None:
         self._done.append(tag)
@@ -106,16 +104,15 @@ class _Acknowledgements:
         try:
             while self._done:
                 await asyncio.sleep(0)  # whatever else is done in this moment comes along
-                done, self._done = self._done, []
-                for tag in done:
-                    del self._in_hand[tag]
-                oldest = next(iter(self._in_hand), None)
-                together = [tag for tag in done if oldest is None or tag < oldest]
-                if together:
-                    await self._channel.basic_ack(max(together), multiple=len(together) > 1, wait=False)
-                for tag in done:
-                    if oldest is not None and tag > oldest:
-                        await self._channel.basic_ack(tag, wait=False)
+                done, self._done = sorted(self._done), []
+                self._ahead.update(done)
+                while self._oldest in self._ahead:
+                    self._ahead.remove(self._oldest)
+                    self._oldest += 1
+                if together := [tag for tag in done if tag < self._oldest]:
+                    await self._channel.basic_ack(together[-1], multiple=len(together) > 1, wait=False)
+                for tag in done[len(together) :]:
+                    await self._channel.basic_ack(tag, wait=False)
         except _ANY_FAILURE:
             # The channel is gone: the broker delivers again, and what is done stays done.
             self._done = []
@@ -148,13 +145,11 @@ class _Consumer:
             """The client's callback, a task per message; `prefetch` bounds them."""
             task = cast("asyncio.Task[None]", asyncio.current_task())
             self.running.add(task)
-            tag = message.delivery_tag or 0
-            acknowledgements.took(tag)
             try:
                 incoming = _incoming(self.queue, message)
                 outcome = await self._until_decided(incoming)
                 self._taken(self.queue, incoming.routing_key, outcome)
-                acknowledgements.done(tag)
+                acknowledgements.done(message.delivery_tag or 0)
             finally:
                 self.running.discard(task)
 

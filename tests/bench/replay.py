@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
@@ -44,7 +45,8 @@ async def run(stage: Stage, options: Options) -> list[Handled]:
 
 async def _one(stage: Stage, events: int) -> list[Handled]:
     await stage.clear()
-    await stage.publish(people_added(events))
+    # Of today: a rebuild counts expiries from when it was said, and would have them all on its hands.
+    await stage.publish(people_added(events, at=datetime.now(UTC)))
     environment = stage.environment(free_port())
     async with _service(stage, environment) as replay:
         began = await stage.first_taken(events, replay.process)

@@ -27,7 +27,7 @@ class Sample:
     body: bytes
 
 
-def people_added(count: int, *, first: int = 0) -> Iterator[Sample]:
+def people_added(count: int, *, first: int = 0, at: datetime = _PUBLISHED_AT) -> Iterator[Sample]:
     """`user.created` as the directory publishes it: ten members to a dossier, 200 to a cabinet, two in three French."""
     for number in range(first, first + count):
         member = str(uuid5(_SPACE, f"member {number}"))
@@ -37,7 +37,7 @@ def people_added(count: int, *, first: int = 0) -> Iterator[Sample]:
             source=DIRECTORY_SOURCE,
             type="convive.user.created.v1",
             subject=member,
-            time=_PUBLISHED_AT,
+            time=at,
             sequence=1,
             correlation_id=str(uuid5(_SPACE, f"request {number}")),
             data={

@@ -39,8 +39,13 @@ class Consumer:
     connection: Connection
     receive: Callable[[Any], Any]
     prefetch: int
-    tag: str
     unacked: list[Stored] = field(default_factory=list[Stored])
+    handed_over: list[Stored] = field(default_factory=list[Stored])
+
+    def acknowledge(self, tag: int, *, multiple: bool) -> None:
+        for stored in self.handed_over[:tag] if multiple else self.handed_over[tag - 1 : tag]:
+            if stored in self.unacked:
+                self.unacked.remove(stored)
 
 
 class Connection:
@@ -73,40 +78,39 @@ class Channel:
         self.prefetch = 1
         self.close_callbacks = connection.close_callbacks
 
-    async def get_underlay_channel(self) -> Any:
-        return SimpleNamespace(on_consumer_cancel_callbacks=self.connection.cancelled_callbacks)
+        self.on_consumer_cancel_callbacks = connection.cancelled_callbacks
+        self.consumer: Consumer | None = None
 
-    async def set_qos(self, prefetch_count: int) -> None:
+    async def get_underlay_channel(self) -> Channel:
+        return self
+
+    async def basic_qos(self, *, prefetch_count: int, timeout: float) -> None:
         self.prefetch = prefetch_count
 
-    async def get_queue(self, name: str, *, ensure: bool) -> Queue:
-        return Queue(name, self)
+    async def basic_consume(
+        self, queue: str, callback: Callable[[Any], Any], *, consumer_tag: str, timeout: float
+    ) -> None:
+        await self.connection.hop()
+        self.consumer = self.connection.broker.attach(queue, self.connection, callback, self.prefetch)
 
+    async def basic_cancel(self, tag: str, *, timeout: float) -> None:
+        """No more messages; what is unacknowledged may still be acknowledged."""
+        await self.connection.hop()
+        if self.consumer is not None:
+            self.consumer.prefetch = 0
 
-class Queue:
-    """A queue as its consumers see it."""
+    async def basic_ack(self, delivery_tag: int, multiple: bool = False, *, wait: bool) -> None:
+        broker = self.connection.broker
+        await broker.world.point("ack:before")
+        await self.connection.hop()
+        if self.consumer is not None:
+            self.consumer.acknowledge(delivery_tag, multiple=multiple)
+            broker.deliver()
+        await broker.world.point("ack:after")
 
-    def __init__(self, name: str, channel: Channel) -> None:
-        self.name = name
-        self.channel = channel
-
-    async def consume(self, callback: Callable[[Any], Any]) -> str:
-        connection = self.channel.connection
-        await connection.hop()
-        return connection.broker.attach(self.name, connection, callback, self.channel.prefetch)
-
-    async def cancel(self, tag: str) -> None:
-        await self.channel.connection.hop()
-        self.channel.connection.broker.cancel(tag)
-
-
-class Exchange:
-    """`convive.events` as publishers see it."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-
-    async def publish(self, message: Any, *, routing_key: str, mandatory: bool) -> None:
+    async def basic_publish(
+        self, body: bytes, *, exchange: str, routing_key: str, properties: Any, mandatory: bool, wait: bool
+    ) -> None:
         world = self.connection.broker.world
         await world.point("publish:before")
         await self.connection.hop()
@@ -115,7 +119,7 @@ class Exchange:
         async def take() -> bool:
             if not self.connection.open or broker.refuses:
                 raise DeliveryError(None, cast("Any", None))
-            broker.publish(routing_key, message.body, message.message_id)
+            broker.publish(routing_key, body, properties.message_id)
             return not broker.drops_confirms
 
         if not await world.remote(take):
@@ -124,28 +128,17 @@ class Exchange:
 
 
 class Delivered:
-    """A message as aio-pika hands it over."""
+    """A message as the client hands it over; tags count what came on the channel."""
 
     def __init__(self, consumer: Consumer, stored: Stored) -> None:
-        self._consumer = consumer
-        self._stored = stored
+        consumer.handed_over.append(stored)
+        self.delivery_tag = len(consumer.handed_over)
         self.routing_key = stored.key
         self.body = stored.body
-        self.content_type = stored.content_type
-        self.headers: dict[str, Any] = {}
-        self.message_id = stored.message_id
-        self.correlation_id = None
+        properties = {"content_type": stored.content_type, "message_id": stored.message_id, "correlation_id": None}
+        self.header = SimpleNamespace(properties=SimpleNamespace(**properties, headers={}))
         self.redelivered = stored.redelivered
         self.exchange = topology.EXCHANGE
-
-    async def ack(self) -> None:
-        broker = self._consumer.connection.broker
-        await broker.world.point("ack:before")
-        await self._consumer.connection.hop()
-        if self._stored in self._consumer.unacked:
-            self._consumer.unacked.remove(self._stored)
-            broker.deliver()
-        await broker.world.point("ack:after")
 
 
 class Broker:
@@ -162,7 +155,6 @@ class Broker:
         self.consumers: list[Consumer] = []
         self.published: dict[str, bytes] = {}
         self.on_publish: list[Callable[[str, bytes, str | None], None]] = []
-        self._tags = 0
         world.on_death.append(self._owner_died)
         world.on_stop.append(self._owner_stopped)
 
@@ -178,7 +170,7 @@ class Broker:
 
     async def declare(self, channel: Any) -> Any:
         """In place of `declare_topology`."""
-        return Exchange(channel.connection)
+        return SimpleNamespace(name=topology.EXCHANGE)
 
     # --- in ---------------------------------------------------------------------------------------------------------
 
@@ -208,17 +200,11 @@ class Broker:
 
     # --- out --------------------------------------------------------------------------------------------------------
 
-    def attach(self, queue: str, connection: Connection, receive: Callable[[Any], Any], prefetch: int) -> str:
-        self._tags += 1
-        self.consumers.append(Consumer(queue, connection, receive, prefetch, f"ctag-{self._tags}"))
+    def attach(self, queue: str, connection: Connection, receive: Callable[[Any], Any], prefetch: int) -> Consumer:
+        consumer = Consumer(queue, connection, receive, prefetch)
+        self.consumers.append(consumer)
         self.deliver()
-        return f"ctag-{self._tags}"
-
-    def cancel(self, tag: str) -> None:
-        """No more messages for this consumer; what it has it may still acknowledge."""
-        for consumer in self.consumers:
-            if consumer.tag == tag:
-                consumer.prefetch = 0
+        return consumer
 
     def deliver(self) -> None:
         """Hand out what can be handed out."""

@@ -77,8 +77,8 @@ class Replayer(Runner[Replay]):
         wanted = ReplayFilter.model_validate(dict(replay.filter))
         mark = self._marked(replay)
         pace = Pace(replay.rate)
-        async with aclosing(self._recorded(replay)) as recorded:
-            async for group in _groups(recorded, pace.at_once):
+        async with aclosing(_groups(self._recorded(replay), pace.at_once)) as groups:
+            async for group in groups:
                 matching = [one for one in group if await self._matches(wanted, one)]
                 replay.matched += len(matching)
                 if replay.dry_run:
@@ -164,8 +164,8 @@ class Replayer(Runner[Replay]):
             if not first and whole and not rebuilding.something_came_early:
                 break  # all of it was folded in here, and there is nothing that a second time would change
             rebuilding.unbuildable.clear()
-            async with aclosing(self._from_log(replay)) as recorded:
-                async for group in _groups(recorded, AT_ONCE):
+            async with aclosing(_groups(self._from_log(replay), AT_ONCE)) as groups:
+                async for group in groups:
                     matching = [one for one in group if await self._matches(wanted, one)]
                     outcomes = await rebuilding.fold(
                         [one.event for one in matching if one.event is not None], mark, again=not first
@@ -206,14 +206,23 @@ def _event(message: Incoming) -> Event | None:
 
 
 async def _groups(recorded: AsyncGenerator[Recorded], size: int) -> AsyncGenerator[list[Recorded]]:
-    group: list[Recorded] = []
-    async for one in recorded:
-        group.append(one)
-        if len(group) >= size:
+    """Groups of that size; the next one is read while this one is being handled. Closes what it reads from."""
+
+    async def read() -> list[Recorded]:
+        group: list[Recorded] = []
+        while len(group) < size and (one := await anext(recorded, None)) is not None:
+            group.append(one)
+        return group
+
+    reading = asyncio.create_task(read())
+    try:
+        while group := await reading:
+            reading = asyncio.create_task(read())
             yield group
-            group = []
-    if group:
-        yield group
+    finally:
+        reading.cancel()
+        await asyncio.wait([reading])
+        await recorded.aclose()
 
 
 def _shown(one: Recorded) -> dict[str, Any]:

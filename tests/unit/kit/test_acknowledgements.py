@@ -34,7 +34,6 @@ def a_consumer(*tags: int, closed: bool = False) -> tuple[Channel, _Acknowledgem
     acknowledgements = _Acknowledgements(cast("Any", channel))
     for tag in tags:
         channel.outstanding.add(tag)
-        acknowledgements.took(tag)
     return channel, acknowledgements
 
 
