@@ -16,6 +16,7 @@ from deploy.local.programs import REPOSITORY
 from deploy.local.trouble import CannotStart
 from tests.bench import (
     backlog,
+    capacity,
     due,
     fairness,
     growth,
@@ -50,6 +51,7 @@ CASES: Mapping[str, Case] = {
     "password": password,
     "members": members,
     "growth": growth,
+    "capacity": capacity,
 }
 
 

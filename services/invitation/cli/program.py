@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from typer.completion import completion_init, get_completion_script  # pyright: ignore[reportPrivateImportUsage]
 
-from invitation.cli import administration, bulk, doctor, invitations, parked, replays, reports, staff
+from invitation.cli import administration, bulk, capacity, doctor, invitations, parked, replays, reports, staff
 from invitation.cli.failures import ExitCode, Failed
 from invitation.cli.output import Output, printable
 from invitation.cli.session import Given, Session
@@ -39,6 +39,7 @@ app.add_typer(administration.directory, name="directory")
 app.add_typer(administration.ops, name="ops")
 app.add_typer(administration.event, name="event")
 app.command()(doctor.doctor)
+app.command()(capacity.capacity)
 
 
 class Shell(StrEnum):
