@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -14,6 +14,7 @@ from convive_kit.settings import configuration_page
 from deploy.local.programs import REPOSITORY
 from directory.metrics import DirectoryMetrics
 from directory.settings import DirectorySettings
+from invitation import capacity
 from invitation.cli import reference
 from invitation.lifecycle import diagram
 from invitation.metrics import InvitationMetrics
@@ -30,6 +31,7 @@ def pages() -> dict[str, str]:
         "lifecycle.md": diagram.page(),
         "cli.md": reference.page((FOLDER / "cli-session.txt").read_text()),
         "metrics.md": metrics_page(),
+        "scaling.md": scaling_page((FOLDER / "scaling.md").read_text()),
     }
 
 
@@ -99,6 +101,42 @@ scrapes, at most every 15 seconds; what cannot be read is left out, and `convive
 Beside these there is what `prometheus-client` tells of the process: memory, CPU, open files, garbage collection
 (`process_*`, `python_*`). This page is made from the code; alerts and dashboard are in `deploy/prometheus` and
 `deploy/grafana`, what to do about an alert in [runbooks](runbooks/README.md)."""
+
+
+_SIZING = ("<!-- sizing: made by `make docs` -->\n", "<!-- end of sizing -->\n")
+_DAYS = (10_000, 1_000_000, 100_000_000)
+
+
+def scaling_page(text: str) -> str:
+    """docs/scaling.md as it is, with the table of sizes made anew."""
+    begins, ends = _SIZING
+    before, _, rest = text.partition(begins)
+    return before + begins + "\n".join(_sizes()) + "\n" + ends + rest.partition(ends)[2]
+
+
+def _sizes() -> list[str]:
+    costs = capacity.measured()
+    plans = [capacity.plan(per_day, capacity.Habits(), costs) for per_day in _DAYS]
+
+    def row(name: str, told: Callable[[capacity.Plan], str]) -> str:
+        return f"| {name} | {' | '.join(map(told, plans))} |"
+
+    def part(number: int) -> Callable[[capacity.Plan], str]:
+        return lambda plan: f"{plan.parts[number].cores:,.2f} → {plan.parts[number].count:,}"
+
+    counted = {"database": "database: cores → shards", "broker": "broker: cores → nodes' worth"}
+    return [
+        row("a day", lambda plan: f"{plan.per_day:,.0f}"),
+        f"| --- |{' ---: |' * len(plans)}",
+        row("invitations a second, at the peak", lambda plan: f"{plan.invitations:,.1f}"),
+        row("pages a second", lambda plan: f"{plan.pages:,.1f}"),
+        row("passwords a second", lambda plan: f"{plan.passwords:,.1f}"),
+        *(row(counted.get(name, f"{name}: cores → processes"), part(n)) for n, name in enumerate(capacity.PARTS)),
+        row("stored in a year, one copy", lambda plan: f"{plan.stored_in_a_year / 1e9:,.1f} GB"),
+        row("the log of thirty days, one copy", lambda plan: f"{plan.log / 1e9:,.1f} GB"),
+        "",
+        f"Measured on {costs.measured}, {costs.machine}.",
+    ]
 
 
 def write(folder: Path = FOLDER) -> None:

@@ -17,7 +17,6 @@ from typing import Any
 PARTS: Sequence[str] = ("directory", "web", "worker", "database", "broker")
 PROCESSES: Sequence[str] = ("directory", "web", "worker")
 """Those of which there may be any number, each busy with one core at most."""
-DAY = 86_400
 LOG_DAYS = 30
 BUSY = 0.6
 """How busy a core may be in the busiest hour: the rest is for bursts and for one machine less."""
