@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 
-_LONGEST = ("tests/crash/", "tests/hostile/", "tests/chaos/", "tests/model/")
+_LONGEST = ("tests/crash/", "tests/hostile/", "tests/chaos/", "tests/cluster/", "tests/model/")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

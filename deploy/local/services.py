@@ -103,12 +103,15 @@ class Service:
             return False
 
 
-def directory(around: Surroundings, log: Path) -> Service:
-    return Service("The directory service", ["directory"], url=around.directory_url, env=around.environment(), log=log)
+def directory(around: Surroundings, log: Path, **settings: str) -> Service:
+    """`settings` are environment variables besides."""
+    env = around.environment() | settings
+    return Service("The directory service", ["directory"], url=around.directory_url, env=env, log=log)
 
 
-def invitation(around: Surroundings, log: Path) -> Service:
-    env = around.environment()
+def invitation(around: Surroundings, log: Path, **settings: str) -> Service:
+    """`settings` are environment variables besides."""
+    env = around.environment() | settings
     return Service("The invitation service", ["invitation"], url=around.invitation_url, env=env, log=log)
 
 

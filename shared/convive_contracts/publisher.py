@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from typing import Any, Self
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
+from aio_pika.exceptions import AMQPError
 from pydantic import BaseModel
 
 from convive_contracts import topology
+from convive_contracts.brokers import Brokers
 from convive_contracts.envelope import STRUCTURED, Event, new_event
 
 
@@ -59,32 +61,40 @@ def message_of(event: Event) -> aio_pika.Message:
     )
 
 
+_AWAY = (AMQPError, OSError, RuntimeError, TimeoutError)
+_PAUSE = 0.2
+
+
 class Publisher:
-    """Publishes events and returns once the broker has confirmed that it keeps them.
+    """Publishes events and returns once the broker has confirmed that it keeps them. After a broker that went away it
+    connects anew with the next event, in a cluster to the next node.
 
     A failure (`TimeoutError`, `ConnectionError`, or another error of aio-pika) means "not known to be kept": publish
     the same event again, with the same `id`. Convive handles it once, whatever the number of copies.
     """
 
     def __init__(self, url: str, *, source: str, timeout: float = 10.0) -> None:
-        """`url` as in `amqp://user:password@host/vhost`; `source` names your system; `timeout` in seconds."""
-        self._url = url
+        """`url` as in `amqp://user:password@host/vhost`, of a cluster all of them, comma separated; `source` names your
+        system; `timeout` in seconds."""
+        self._brokers = Brokers(url)
         self._source = source
         self._timeout = timeout
         self._connection: AbstractConnection | None = None
+        self._channel: AbstractChannel | None = None
         self._exchange: AbstractExchange | None = None
+        self._connecting = asyncio.Lock()
+        self._entered = False
 
     async def __aenter__(self) -> Self:
         async with asyncio.timeout(self._timeout):
-            self._connection = await aio_pika.connect_robust(self._url, heartbeat=20)
-            channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
-            self._exchange = await declare_topology(channel)
+            await self._connect()
+        self._entered = True
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._connection is not None:
-            async with asyncio.timeout(self._timeout):
-                await self._connection.close()
+        self._entered = False
+        async with asyncio.timeout(self._timeout):
+            await self._disconnect()
 
     async def publish(
         self,
@@ -113,10 +123,43 @@ class Publisher:
             sequence=sequence,
             correlation_id=correlation_id,
         )
-        if self._exchange is None:
+        if not self._entered:
             raise RuntimeError("use the publisher inside `async with`")
         key = f"{short_type}.{lane}" if lane else short_type
         # Around everything: aio-pika's own timeout starts only once there is a connection.
         async with nobody_cancelled(), asyncio.timeout(self._timeout):
-            await self._exchange.publish(message_of(event), routing_key=key, mandatory=True)
+            exchange = await self._connected()
+            await exchange.publish(message_of(event), routing_key=key, mandatory=True)
         return event
+
+    async def _connected(self) -> AbstractExchange:
+        """What to publish to; while no broker can be reached, this waits."""
+        async with self._connecting:
+            while self._exchange is None or self._channel is None or self._channel.is_closed:
+                try:
+                    await self._connect()
+                except _AWAY:
+                    await asyncio.sleep(_PAUSE)
+            return self._exchange
+
+    async def _connect(self) -> None:
+        await self._disconnect()
+        failure: Exception = ConnectionError("no broker")
+        for url in self._brokers.each():
+            try:
+                self._connection = await aio_pika.connect(
+                    url, timeout=self._timeout / len(self._brokers.urls), heartbeat=20
+                )
+                self._channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
+                self._exchange = await declare_topology(self._channel)
+                return
+            except _AWAY as error:
+                failure = error
+                await self._disconnect()
+        raise failure
+
+    async def _disconnect(self) -> None:
+        connection, self._connection, self._channel, self._exchange = self._connection, None, None, None
+        if connection is not None:
+            with suppress(*_AWAY):
+                await connection.close()

@@ -25,6 +25,7 @@ from aiormq.abc import AbstractChannel as UnderlayChannel
 from aiormq.abc import DeliveredMessage
 from pamqp.commands import Basic
 
+from convive_contracts.brokers import Brokers
 from convive_contracts.envelope import STRUCTURED, EventError
 from convive_contracts.publisher import declare_topology, nobody_cancelled
 from convive_kit.errors import Reject, Retry
@@ -221,10 +222,11 @@ class Bus:
         published: Published = lambda _outcome, _seconds: None,
         declare: Callable[[AbstractChannel], Awaitable[AbstractExchange]] = declare_topology,
     ) -> None:
-        """`taken(queue, routing key, outcome)` is told of each message, handled or parked; `published(outcome,
+        """`url` may be those of all nodes of a cluster, comma separated: whatever breaks, the next one is tried.
+        `taken(queue, routing key, outcome)` is told of each message, handled or parked; `published(outcome,
         seconds)` of each publish, confirmed, away or unroutable. `publish_timeout` in seconds."""
         let_unreadable_messages_in()
-        self._url = url
+        self._brokers = Brokers(url)
         self._publish_timeout = publish_timeout
         self._taken = taken
         self._published = published
@@ -265,19 +267,20 @@ class Bus:
             connection: AbstractConnection | None = None
             try:
                 async with asyncio.timeout(15):
-                    connection = await aio_pika.connect(self._url, timeout=10, heartbeat=_HEARTBEAT)
+                    connection = await aio_pika.connect(self._brokers.url, timeout=10, heartbeat=_HEARTBEAT)
                     await self._attach(connection)
                 self._ready.set()
                 pause = 0.1
-                log.info("bus.connected")
+                log.info("bus.connected", broker=self._brokers.name)
                 await self._broken.wait()
             except _ANY_FAILURE as error:
-                log.warning("bus.away", cause=type(error).__name__)
+                log.warning("bus.away", broker=self._brokers.name, cause=type(error).__name__)
             finally:
                 self._ready.clear()
                 self._publishing = None
                 if connection is not None:
                     await self._discard(connection)
+                self._brokers.turn()
             if not self._stopping:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 3.0)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection
-from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
+from aio_pika.exceptions import AMQPError, ChannelNotFoundEntity, ChannelPreconditionFailed
 
 from convive_contracts import topology
+from convive_contracts.brokers import broker_urls
 from convive_contracts.publisher import nobody_cancelled
 
 
@@ -26,12 +28,22 @@ class Examined:
 
 async def examine(url: str) -> Examined:
     """Look at every exchange and queue without making any; raises what connecting raises. No time limit of its own.
+    `url` may be those of all nodes of a cluster, comma separated: the first that answers is asked.
 
     AMQP cannot be asked whether a binding exists. Where both its ends do, it is declared anew, as by each process that
     starts: after this it is there.
     """
+    *others, last = broker_urls(url)
+    patience = 5 / (len(others) + 1)
+    for other in others:
+        with suppress(AMQPError, OSError, TimeoutError):
+            return await _examine(other, patience)
+    return await _examine(last, patience)
+
+
+async def _examine(url: str, patience: float) -> Examined:
     found = Examined()
-    async with nobody_cancelled(), await aio_pika.connect(url, timeout=5) as connection:
+    async with nobody_cancelled(), await aio_pika.connect(url, timeout=patience) as connection:
         for exchange in topology.EXCHANGES:
 
             async def look(channel: AbstractChannel, exchange: topology.Exchange = exchange) -> None:

@@ -19,6 +19,7 @@ from aio_pika.abc import AbstractIncomingMessage
 from aio_pika.exceptions import AMQPError
 
 from convive_contracts import topology
+from convive_contracts.brokers import Brokers
 from convive_kit.bus import BusAway, Incoming, incoming_from
 
 _OFFSET = "x-stream-offset"
@@ -26,6 +27,7 @@ _PREFETCH = 500
 _ACKNOWLEDGED_AT_ONCE = 100
 _SILENCE = 0.5
 _TIME_LIMIT = 15.0
+_AWAY = (TimeoutError, AMQPError, aiormq.exceptions.AMQPError, OSError, RuntimeError)
 
 Start = int | datetime | Literal["first", "last", "next"]
 Arriving = asyncio.Queue[AbstractIncomingMessage | None]
@@ -44,7 +46,9 @@ class EventLog:
     """The log of every event of the last thirty days."""
 
     def __init__(self, url: str, *, stream: str = topology.LOG) -> None:
-        self._url = url
+        """`url` may be those of all nodes of a cluster, comma separated: the first that answers is read from."""
+        self._brokers = Brokers(url)
+        self._patience = _TIME_LIMIT * 2 / 3 / len(self._brokers.urls)
         self._stream = stream
 
     async def last_offset(self) -> int | None:
@@ -109,7 +113,12 @@ class EventLog:
             arriving.put_nowait(None)
 
         async with _outages(), asyncio.timeout(_TIME_LIMIT):
-            connection = await aio_pika.connect(self._url, timeout=10, heartbeat=8)
+            for url in self._brokers.each():
+                with suppress(*_AWAY):
+                    connection = await aio_pika.connect(url, timeout=self._patience, heartbeat=8)
+                    break
+            else:
+                raise BusAway
             connection.close_callbacks.add(ended)
             channel = await connection.channel()
             channel.close_callbacks.add(ended)
@@ -122,7 +131,7 @@ class EventLog:
         try:
             yield arriving
         finally:
-            with suppress(TimeoutError, AMQPError, aiormq.exceptions.AMQPError, OSError, RuntimeError):
+            with suppress(*_AWAY):
                 async with asyncio.timeout(3):
                     await connection.close()
 
@@ -145,5 +154,5 @@ def _offset(message: AbstractIncomingMessage) -> int:
 async def _outages() -> AsyncGenerator[None]:
     try:
         yield
-    except (TimeoutError, AMQPError, aiormq.exceptions.AMQPError, OSError, RuntimeError) as error:
+    except _AWAY as error:
         raise BusAway from error

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import BeforeValidator, Field, SecretStr, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from convive_contracts.brokers import broker_urls
 from convive_kit.http import Network
 from convive_kit.smtp import SmtpServer, Tls
 
@@ -30,6 +31,15 @@ CommaSeparated = Annotated[tuple[Item, ...], NoDecode, BeforeValidator(_split)]
 """`CommaSeparated[SecretStr]`: a tuple, written as `a,b,c` in the environment."""
 
 
+def _of_brokers(value: SecretStr) -> SecretStr:
+    broker_urls(value.get_secret_value())
+    return value
+
+
+BrokerUrls = Annotated[SecretStr, AfterValidator(_of_brokers)]
+"""One address of a broker, or several, comma separated."""
+
+
 class BaseServiceSettings(BaseSettings):
     """What every service needs. Field descriptions become docs/configuration.md and the error texts."""
 
@@ -37,9 +47,10 @@ class BaseServiceSettings(BaseSettings):
         env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True
     )
 
-    amqp_url: SecretStr = Field(
+    amqp_url: BrokerUrls = Field(
         default=SecretStr("amqp://guest:guest@127.0.0.1:5672/"),
-        description="Where the broker is (amqp:// or amqps://, with user and password).",
+        description="Where the broker is (amqp:// or amqps://, with user and password). Of a cluster, all its nodes,"
+        " comma separated: when one is away, the next is tried.",
     )
     mongo_url: SecretStr = Field(
         default=SecretStr("mongodb://127.0.0.1:27017/"),

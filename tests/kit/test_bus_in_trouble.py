@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from convive_contracts import topology
-from convive_contracts.publisher import declare_topology
+from convive_contracts.publisher import Publisher, declare_topology
 from convive_kit import bus as bus_module
 from convive_kit.bus import Bus, BusAway, Incoming
+from convive_kit.bus_examined import examine
+from convive_kit.event_log import EventLog
 from deploy.local.broker import Broker
 from tests.faults import Proxy, until_frozen
 from tests.kit.driving import KEY, QUEUE, Heard, outside, put, running, until, waiting
 from tests.real_parts import finished
+from tests.unit.contracts.making import MEMBER, user_data
 
+NOBODY = "amqp://guest:guest@127.0.0.1:1/"
 QUORUM_QUEUES = [queue.name for queue in topology.QUEUES if queue.name != topology.LOG]
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
@@ -199,6 +204,49 @@ async def test_a_bus_that_starts_before_its_broker_waits_for_it(amqp_url: str) -
         await until(lambda: bus.healthy)
         await bus.drain()
         await task
+
+
+async def test_of_several_addresses_the_next_is_tried_whenever_one_is_away(
+    amqp_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    heard = Heard()
+    async with Proxy(amqp_url) as one, Proxy(amqp_url) as other:
+        async with running(f"{NOBODY},{one.url},{other.url}", heard) as bus:
+            for number, (way, so_far) in enumerate(((one, (1, 0)), (other, (1, 1)), (one, (2, 1)))):
+                await publish_until_kept(bus, f"{number}".encode())
+                await until(lambda number=number: f"{number}".encode() in heard.bodies)
+                assert (one.connections, other.connections) == so_far
+                way.cut()
+                await until(lambda: not bus.healthy)
+                await bus.wait_ready()
+    assert "guest:guest" not in caplog.text
+
+
+async def test_the_log_the_checks_and_the_publisher_pass_over_an_address_that_is_away(amqp_url: str) -> None:
+    several = f"{NOBODY},{amqp_url}"
+    async with Publisher(several, source="/payroll") as publisher:
+        await publisher.publish("user.created", subject=MEMBER, data=user_data())
+    assert await EventLog(several).last_offset() == 0
+    assert (await examine(several)).waiting[QUEUE] == 1
+    with pytest.raises(BusAway):
+        await EventLog(f"{NOBODY},{NOBODY}").last_offset()
+    with pytest.raises(ConnectionError):
+        await examine(f"{NOBODY},{NOBODY}")
+
+
+async def test_a_publisher_whose_broker_goes_away_goes_on_at_the_next(amqp_url: str) -> None:
+    async with AsyncExitStack() as there:
+        other = await there.enter_async_context(Proxy(amqp_url))
+        async with Proxy(amqp_url) as one:
+            publisher = Publisher(f"{one.url},{other.url}", source="/payroll")
+            await there.enter_async_context(publisher)
+            await publisher.publish("user.created", subject=MEMBER, data=user_data())
+            assert (one.connections, other.connections) == (1, 0)
+        with suppress(ConnectionError):  # it may not have heard yet: then this is not known to be kept
+            await publisher.publish("user.created", subject=MEMBER, data=user_data(), id="second")
+        await publisher.publish("user.created", subject=MEMBER, data=user_data(), id="second")
+        assert (one.connections, other.connections) == (1, 1)
+    assert await waiting(amqp_url) in (2, 3)
 
 
 async def test_an_address_that_the_broker_refuses_is_tried_again_and_never_ends_the_process(amqp_url: str) -> None:

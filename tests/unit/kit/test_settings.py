@@ -66,6 +66,24 @@ def test_every_invalid_variable_is_named_without_its_value(
     assert "hunter2" not in said
 
 
+def test_a_broker_address_that_cannot_be_used_is_named_by_its_place_without_its_password(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment.setenv("CONVIVE_AMQP_URL", "amqp://guest:hunter2@one/,http://guest:hunter2@two/")
+    with pytest.raises(SystemExit) as ended:
+        load(KitchenSettings)
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("CONVIVE_AMQP_URL cannot be used: address 2 of 2 does not begin with amqp:// or amqps://.")
+    assert "hunter2" not in said
+
+
+def test_the_addresses_of_a_whole_cluster_are_taken(environment: pytest.MonkeyPatch) -> None:
+    several = "amqp://guest:guest@one/,amqp://guest:guest@two/"
+    environment.setenv("CONVIVE_AMQP_URL", several)
+    assert load(KitchenSettings).amqp_url.get_secret_value() == several
+
+
 def test_the_configuration_page_lists_what_is_shared_once_and_what_each_adds() -> None:
     page = configuration_page([("Kitchen", KitchenSettings)])
     assert "| `CONVIVE_LINK_KEYS` | none, must be set | Keys that sign links, the first of them. |" in page
