@@ -112,8 +112,11 @@ class TroubledCommit:
         self._inner = inner
         self._world = world
 
+    async def apply(self, id: Any, update: dict[str, Any], *, upsert: bool = False) -> None:
+        await through(self._world, "apply", lambda: self._inner.apply(id, update, upsert=upsert))
+
     async def pull(self, id: Any, array: str, ids: Sequence[str]) -> None:
-        await through(self._world, "pull", lambda: self._inner.pull(id, array, ids))
+        await through(self._world, "apply", lambda: self._inner.pull(id, array, ids))
 
 
 # --- in memory ---------------------------------------------------------------------------------------------------
