@@ -84,27 +84,41 @@ class _Consumer:
         self._open = asyncio.Event()
         self._open.set()
         self._pause = 0.0
+        self._attached = 0
         self.running: set[asyncio.Task[None]] = set()
 
-    async def receive(self, message: AbstractIncomingMessage) -> None:
-        """aio-pika's callback, a task per message; `prefetch` bounds them."""
-        task = cast("asyncio.Task[None]", asyncio.current_task())
-        self.running.add(task)
-        try:
-            outcome = await self._until_decided(incoming_from(self.queue, message))
-            self._taken(self.queue, message.routing_key or "", outcome)
-            with suppress(*_ANY_FAILURE):
-                # If the channel is gone the broker delivers again, and what is done stays done.
-                await message.ack()
-        finally:
-            self.running.discard(task)
+    def attach(self) -> None:
+        """From now on messages come by a new channel, and all that came by the one before will come again."""
+        self._attached += 1
 
-    async def _until_decided(self, message: Incoming) -> str:
+    async def take(self, message: AbstractIncomingMessage) -> None:
+        """aio-pika's callback. A task of our own for each message, since the client cancels its tasks when it loses
+        the channel: cut off between the commit and the send that follows from it, a mail would go out only once the
+        lease ends. `prefetch` bounds them."""
+        task = asyncio.create_task(self.receive(message), name=f"message of {self.queue}")
+        self.running.add(task)
+        task.add_done_callback(self.running.discard)
+
+    async def receive(self, message: AbstractIncomingMessage) -> None:
+        """Bring a message to its end."""
+        outcome = await self._until_decided(incoming_from(self.queue, message))
+        if outcome is None:
+            return
+        self._taken(self.queue, message.routing_key or "", outcome)
+        with suppress(*_ANY_FAILURE):
+            # If the channel is gone the broker delivers again, and what is done stays done.
+            await message.ack()
+
+    async def _until_decided(self, message: Incoming) -> str | None:
         """Handle or park. While a dependency is away the message is held, unacknowledged: nothing is requeued, so
-        no delivery limit throws healthy messages out, and the prefetch keeps more from coming."""
+        no delivery limit throws healthy messages out, and the prefetch keeps more from coming. None once it has to be
+        tried again and has come again meanwhile."""
         error: Exception | None = None
+        attached = self._attached
         while True:
             await self._open.wait()
+            if attached != self._attached:
+                return None
             try:
                 if error is None:
                     await self._handler(message)
@@ -275,7 +289,8 @@ class Bus:
             own = await self._open_channel(connection, on_return_raises=False)
             await own.set_qos(prefetch_count=consumer.prefetch)
             queue = await own.get_queue(consumer.queue, ensure=False)
-            self._attached.append((await queue.consume(consumer.receive), queue))
+            consumer.attach()
+            self._attached.append((await queue.consume(consumer.take), queue))
 
     async def _open_channel(self, connection: AbstractConnection, *, on_return_raises: bool) -> AbstractChannel:
         channel = await connection.channel(publisher_confirms=True, on_return_raises=on_return_raises)
