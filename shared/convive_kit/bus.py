@@ -133,29 +133,34 @@ class _Consumer:
         self._open = asyncio.Event()
         self._open.set()
         self._pause = 0.0
+        self._attached = 0
         self.running: set[asyncio.Task[None]] = set()
         self._channel: UnderlayChannel | None = None
         self._acknowledgements: _Acknowledgements | None = None
 
     async def attach(self, channel: UnderlayChannel) -> None:
-        """Begin to consume on a channel of its own."""
+        """Consume on a channel of its own from now on; all that came by the one before will come again."""
         acknowledgements = self._acknowledgements = _Acknowledgements(channel)
         self._channel = channel
+        self._attached += 1
+        attached = self._attached
 
         async def receive(message: DeliveredMessage) -> None:
-            """The client's callback, a task per message; `prefetch` bounds them."""
-            task = cast("asyncio.Task[None]", asyncio.current_task())
-            self.running.add(task)
-            try:
-                incoming = _incoming(self.queue, message)
-                outcome = await self._until_decided(incoming)
+            incoming = _incoming(self.queue, message)
+            if outcome := await self._until_decided(incoming, attached):
                 self._taken(self.queue, incoming.routing_key, outcome)
                 acknowledgements.done(message.delivery_tag or 0)
-            finally:
-                self.running.discard(task)
+
+        async def take(message: DeliveredMessage) -> None:
+            """The client's callback. A task of our own for each message, since the client cancels its tasks when it
+            loses the channel: cut off between the commit and the send that follows from it, a mail would go out only
+            once the lease ends. `prefetch` bounds them."""
+            task = asyncio.create_task(receive(message), name=self.queue)
+            self.running.add(task)
+            task.add_done_callback(self.running.discard)
 
         await channel.basic_qos(prefetch_count=self.prefetch, timeout=10)
-        await channel.basic_consume(self.queue, receive, consumer_tag=self.queue, timeout=10)
+        await channel.basic_consume(self.queue, take, consumer_tag=self.queue, timeout=10)
 
     async def detach(self) -> None:
         """Take no more; what is in hand stays there."""
@@ -170,12 +175,15 @@ class _Consumer:
         if self._acknowledgements is not None:
             await self._acknowledgements.sent()
 
-    async def _until_decided(self, message: Incoming) -> str:
+    async def _until_decided(self, message: Incoming, attached: int) -> str | None:
         """Handle or park. While a dependency is away the message is held, unacknowledged: nothing is requeued, so
-        no delivery limit throws healthy messages out, and the prefetch keeps more from coming."""
+        no delivery limit throws healthy messages out, and the prefetch keeps more from coming. None once it has to be
+        tried again and has come again meanwhile."""
         error: Exception | None = None
         while True:
             await self._open.wait()
+            if attached != self._attached:
+                return None
             try:
                 if error is None:
                     await self._handler(message)

@@ -10,7 +10,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from convive_contracts import topology
 from deploy.local.broker import Broker
+from deploy.local.database import Database
+from tests.cluster.broker_cluster import BrokerCluster
 from tests.cluster.load import Load
 from tests.cluster.replica_set import ReplicaSet
 from tests.cluster.site import SLOTS, Found, Site
@@ -58,6 +61,7 @@ class Figures:
     bound: int
     published_again: int
     log_copies: int
+    saved_again: int
     came_back: float
     faults: list[str] = field(default_factory=list[str])
 
@@ -81,7 +85,29 @@ async def of_the_database(folder: Path, plan: Plan) -> Figures:
             await primary.start()
             await database.until_caught_up(primary)
 
-        return await _under_load("the primary of three MongoDB servers", site, plan, [broker.url], kill)
+        async with site.running():
+            return await _under_load("the primary of three MongoDB servers", site, plan, [broker.url], kill)
+
+
+async def of_the_broker(folder: Path, plan: Plan) -> Figures:
+    """Kill the node of three that leads the queue, and to which everybody is connected; bring it back once all is sent,
+    and see it catch up."""
+    async with BrokerCluster(folder / "brokers") as cluster, Database(folder / "database") as database:
+        site = Site(folder, amqp_urls=cluster.urls, mongo_url=database.url, lease=plan.lease)
+
+        async def kill() -> Callable[[], Awaitable[None]]:
+            # Whoever was there first declared the queues, and a queue is led by the node at which it was declared.
+            assert leader is cluster.nodes[0]
+            leader.kill()
+            return bring_back
+
+        async def bring_back() -> None:
+            await leader.start()
+            await cluster.until_caught_up(leader, topology.INVITATION_EVENTS, topology.LOG)
+
+        async with site.running():
+            leader = await cluster.leader(topology.INVITATION_EVENTS)
+            return await _under_load("the leader of three RabbitMQ nodes", site, plan, cluster.urls, kill)
 
 
 async def _under_load(
@@ -91,23 +117,22 @@ async def _under_load(
     urls: Sequence[str],
     kill: Callable[[], Awaitable[Callable[[], Awaitable[None]]]],
 ) -> Figures:
-    async with site.running():
-        load = Load(urls, plan.rate, plan.events)
-        publishing = asyncio.create_task(load.run())
-        try:
-            await load.reached(round(plan.rate * plan.before))
-            killed = datetime.now(UTC)
-            bring_back = await kill()
-            async with asyncio.timeout(plan.seconds + plan.patience):
-                await publishing
-        finally:
-            publishing.cancel()
-            await asyncio.wait([publishing])
-        await site.until_done(load, within=plan.patience)
-        back = datetime.now(UTC)
-        await bring_back()
-        came_back = (datetime.now(UTC) - back).total_seconds()
-        found = await site.look(load)
+    load = Load(urls, plan.rate, plan.events)
+    publishing = asyncio.create_task(load.run())
+    try:
+        await load.reached(round(plan.rate * plan.before))
+        killed = datetime.now(UTC)
+        bring_back = await kill()
+        async with asyncio.timeout(plan.seconds + plan.patience):
+            await publishing
+    finally:
+        publishing.cancel()
+        await asyncio.wait([publishing])
+    await site.until_done(load, within=plan.patience)
+    back = datetime.now(UTC)
+    await bring_back()
+    came_back = (datetime.now(UTC) - back).total_seconds()
+    found = await site.look(load)
     return _figures(what, load, found, killed, came_back)
 
 
@@ -137,6 +162,7 @@ def _figures(what: str, load: Load, found: Found, killed: datetime, came_back: f
         bound=SLOTS,
         published_again=load.again,
         log_copies=found.log_copies,
+        saved_again=found.saved_again,
         came_back=came_back,
         faults=found.faults,
     )

@@ -1,4 +1,4 @@
-"""A steady publisher of `user.created`: goes from one broker to the next, and publishes again what is not confirmed."""
+"""A steady publisher of `user.created`: it goes from broker to broker, and publishes again what is not confirmed."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from tempfile import mkdtemp
 
 import pytest
 
-from tests.cluster.failover import Figures, Plan, of_the_database
+from tests.cluster.failover import Figures, Plan, of_the_broker, of_the_database
 
 pytestmark = [
     pytest.mark.slow,
@@ -22,7 +22,7 @@ pytestmark = [
     pytest.mark.timeout(300),
 ]
 
-PLAN = Plan(rate=50, seconds=20, before=4, lease="PT15S")
+LEASE = "PT15S"
 
 
 @pytest.fixture
@@ -36,7 +36,11 @@ def folder(run_folder: Path, caplog: pytest.LogCaptureFixture) -> Generator[Path
 
 
 async def test_a_primary_that_is_killed_under_load_loses_nothing_and_comes_back(folder: Path) -> None:
-    _nothing_lost(await of_the_database(folder, PLAN))
+    _nothing_lost(await of_the_database(folder, Plan(rate=50, seconds=16, before=3, lease=LEASE)))
+
+
+async def test_a_broker_that_leads_and_is_killed_under_load_loses_nothing_and_comes_back(folder: Path) -> None:
+    _nothing_lost(await of_the_broker(folder, Plan(rate=50, seconds=10, before=3, lease=LEASE)))
 
 
 def _nothing_lost(figures: Figures) -> None:

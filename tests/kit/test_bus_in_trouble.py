@@ -190,6 +190,47 @@ async def test_work_in_hand_when_the_connection_breaks_is_handed_out_again(amqp_
     await until(lambda: _empty(amqp_url))
 
 
+async def test_what_was_begun_when_the_connection_broke_comes_to_its_end(amqp_url: str) -> None:
+    going_on, ended = asyncio.Event(), list[bytes]()
+
+    async def slowly(message: Incoming) -> None:
+        await going_on.wait()
+        ended.append(message.body)
+
+    heard = Heard(slowly)
+    async with Proxy(amqp_url) as proxy, running(proxy.url, heard) as bus:
+        await put(amqp_url, b"x")
+        await until(lambda: len(heard.messages) == 1)
+        proxy.cut()
+        await until(lambda: len(heard.messages) == 2)  # it has come again
+        assert bus.in_hand()[QUEUE] == 2
+        going_on.set()
+        await until(lambda: ended == [b"x", b"x"])
+        await until(lambda: bus.in_hand()[QUEUE] == 0)
+    await until(lambda: _empty(amqp_url))
+
+
+async def test_what_was_only_held_when_the_connection_broke_is_left_to_its_next_coming(amqp_url: str) -> None:
+    away = True
+
+    async def sometimes(_: Incoming) -> None:
+        if away:
+            raise BusAway
+
+    heard = Heard(sometimes)
+    async with Proxy(amqp_url) as proxy, running(proxy.url, heard) as bus:
+        await put(amqp_url, b"x")
+        await until(lambda: len(heard.messages) >= 2)
+        for _ in range(3):
+            proxy.cut()
+            await until(lambda: not bus.healthy)
+            await bus.wait_ready()
+        await until(lambda: bus.in_hand()[QUEUE] == 1)
+        away = False
+        await until(lambda: bus.in_hand()[QUEUE] == 0)
+    await until(lambda: _empty(amqp_url))
+
+
 async def test_a_bus_that_starts_before_its_broker_waits_for_it(amqp_url: str) -> None:
     heard = Heard()
     async with Proxy(amqp_url) as proxy:
