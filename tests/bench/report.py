@@ -13,6 +13,8 @@ from typing import Any
 from tests.bench.case import Case
 
 _PACKAGES = ("aio-pika", "aiosmtplib", "celery", "faststream", "motor", "pydantic", "pymongo", "uvloop")
+_FOUND = Path(__file__).with_name("found.md")
+"""What profiling has found; the last chapters of the page."""
 
 
 def page(kept: dict[str, Any], cases: Mapping[str, Case]) -> str:
@@ -30,7 +32,7 @@ def page(kept: dict[str, Any], cases: Mapping[str, Case]) -> str:
         chapter = kept[name]
         lines += ["", f"## {case.TITLE}", "", *chapter["text"], "", case.METHOD.format(**chapter["settings"])]
         lines += ["", f"`{chapter['command']}`, {chapter['date']}, on {chapter['machine']}."]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", _FOUND.read_text().rstrip("\n")]) + "\n"
 
 
 def keep(folder: Path, chapters: dict[str, Any], cases: Mapping[str, Case]) -> None:
