@@ -19,7 +19,8 @@ from tests.cluster.failover import Figures, Plan, of_the_broker, of_the_database
 _RUNS = {"database": of_the_database, "broker": of_the_broker}
 _ROWS = (
     ("longest time without a mail", "pause", "s"),
-    ("from the kill to its end", "resumed", "s"),
+    ("from the kill to the end of that time", "resumed", "s"),
+    ("from the kill to the next mail", "first_after", "s"),
     ("from the kill until nothing waits any more", "caught_up", "s"),
     ("longest wait of an event for its mail", "longest_wait", "s"),
     ("mails per second before", "rate_before", ""),
