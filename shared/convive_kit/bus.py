@@ -85,6 +85,7 @@ class _Consumer:
         self._open.set()
         self._pause = 0.0
         self._attached = 0
+        self._places = asyncio.Semaphore(2 * prefetch)
         self.running: set[asyncio.Task[None]] = set()
 
     def attach(self) -> None:
@@ -94,10 +95,15 @@ class _Consumer:
     async def take(self, message: AbstractIncomingMessage) -> None:
         """aio-pika's callback. A task of our own for each message, since the client cancels its tasks when it loses
         the channel: cut off between the commit and the send that follows from it, a mail would go out only once the
-        lease ends. `prefetch` bounds them."""
+        lease ends. `prefetch` bounds them, and twice that where channels were lost meanwhile."""
+        await self._places.acquire()
         task = asyncio.create_task(self.receive(message), name=f"message of {self.queue}")
         self.running.add(task)
-        task.add_done_callback(self.running.discard)
+        task.add_done_callback(self._over)
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        self.running.discard(task)
+        self._places.release()
 
     async def receive(self, message: AbstractIncomingMessage) -> None:
         """Bring a message to its end."""
