@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -69,6 +70,9 @@ def main() -> int:
     parser.add_argument("--before", type=float, default=10, help="seconds before the kill")
     parser.add_argument("--lease", default=None, help="CONVIVE_DELIVERY_LEASE (default: the services')")
     asked = parser.parse_args()
+    # Asked to end, it ends as on Ctrl-C: nothing is left behind.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.default_int_handler)
     for noisy in ("aiormq", "aio_pika", "asyncio", "pymongo"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
     memory = Path("/dev/shm")
