@@ -134,6 +134,7 @@ class _Consumer:
         self._open.set()
         self._pause = 0.0
         self._attached = 0
+        self._places = asyncio.Semaphore(2 * prefetch)
         self.running: set[asyncio.Task[None]] = set()
         self._channel: UnderlayChannel | None = None
         self._acknowledgements: _Acknowledgements | None = None
@@ -154,13 +155,18 @@ class _Consumer:
         async def take(message: DeliveredMessage) -> None:
             """The client's callback. A task of our own for each message, since the client cancels its tasks when it
             loses the channel: cut off between the commit and the send that follows from it, a mail would go out only
-            once the lease ends. `prefetch` bounds them."""
+            once the lease ends. `prefetch` bounds them, and twice that where channels were lost meanwhile."""
+            await self._places.acquire()
             task = asyncio.create_task(receive(message), name=self.queue)
             self.running.add(task)
-            task.add_done_callback(self.running.discard)
+            task.add_done_callback(self._over)
 
         await channel.basic_qos(prefetch_count=self.prefetch, timeout=10)
         await channel.basic_consume(self.queue, take, consumer_tag=self.queue, timeout=10)
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        self.running.discard(task)
+        self._places.release()
 
     async def detach(self) -> None:
         """Take no more; what is in hand stays there."""

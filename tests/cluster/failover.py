@@ -18,6 +18,7 @@ from tests.cluster.load import Load
 from tests.cluster.replica_set import ReplicaSet
 from tests.cluster.site import SLOTS, Found, Site
 
+_NEAR = timedelta(seconds=3)
 _AT_EASE = timedelta(seconds=1)
 """An event whose mail goes out within this has not waited for anything."""
 
@@ -42,7 +43,8 @@ class Plan:
 class Figures:
     """What a kill cost. Seconds, and mails per second; all by the times at which mails were taken.
 
-    `pause`: the longest time without a mail; `resumed`: from the kill to its end; `caught_up`: from the kill until an
+    `pause`: the longest time without a mail that began around the kill; `resumed`: from the kill to its end;
+    `first_after`: from the kill to the next mail, which may have been in hand; `caught_up`: from the kill until every
     event's mail goes out within a second again; `longest_wait`: of an event, from its confirm to its mail.
     """
 
@@ -51,6 +53,7 @@ class Figures:
     rate: float
     pause: float
     resumed: float
+    first_after: float
     caught_up: float
     longest_wait: float
     rate_before: float
@@ -133,25 +136,27 @@ async def _under_load(
     await bring_back()
     came_back = (datetime.now(UTC) - back).total_seconds()
     found = await site.look(load)
-    return _figures(what, load, found, killed, came_back)
+    return figures_of(what, load, found, killed, came_back)
 
 
-def _figures(what: str, load: Load, found: Found, killed: datetime, came_back: float) -> Figures:
+def figures_of(what: str, load: Load, found: Found, killed: datetime, came_back: float) -> Figures:
+    """What it cost, by what was published and what was found."""
     sent = sorted(found.sent.values())
-    # Of what was in hand at the kill, some may still have gone out: the pause begins behind it.
-    gap, began, ended = max((after - before, before, after) for before, after in pairwise(sent))
+    gaps = [(after - before, before, after) for before, after in pairwise(sent)]
+    # Of what was in hand at the kill, some may still have gone out: the pause may begin a little behind it.
+    own = [gap for gap in gaps if killed - _NEAR < gap[1] < killed + _NEAR]
+    pause, _, ended = max(own or gaps[-1:])
     order = sorted((at, load.confirmed[id]) for id, at in found.sent.items() if id in load.confirmed)
-    late = [at for at, confirmed in order if at - confirmed > _AT_EASE]
+    late = [at for at, confirmed in order if at > killed and at - confirmed > _AT_EASE]
     caught_up = max(late, default=ended)
     end = max(load.confirmed.values())
-    # The kill may come while some clocks are still read: the pause must be its own.
-    assert began > killed - timedelta(seconds=5), f"the longest pause, {gap}, was before the kill"
     return Figures(
         what=what,
         events=load.count,
         rate=load.rate,
-        pause=gap.total_seconds(),
+        pause=pause.total_seconds(),
         resumed=(ended - killed).total_seconds(),
+        first_after=min(((at - killed).total_seconds() for at in sent if at > killed), default=0.0),
         caught_up=(caught_up - killed).total_seconds(),
         longest_wait=max((at - confirmed).total_seconds() for at, confirmed in order),
         rate_before=_rate(sent, sent[0], killed),

@@ -125,11 +125,12 @@ class Site:
             found.saved_again += len(taken) > 1
             if taken:
                 found.sent[id] = taken[0]
-        self._mails(load, found)
+        self.look_at_mails(load, found)
         await self._log(load, found)
         return found
 
-    def _mails(self, load: Load, found: Found) -> None:
+    def look_at_mails(self, load: Load, found: Found) -> None:
+        """Whether each invitation's mail has come, to whom it was meant for."""
         copies = Counter(mail.invitation_id for mail in self.sink.mails)
         found.doubled = sum(copies.values()) - len(copies)
         found.faults += [f"no mail of invitation {id}" for id in load.wanted.keys() - copies.keys()]

@@ -198,14 +198,17 @@ async def test_what_was_begun_when_the_connection_broke_comes_to_its_end(amqp_ur
         ended.append(message.body)
 
     heard = Heard(slowly)
-    async with Proxy(amqp_url) as proxy, running(proxy.url, heard) as bus:
+    async with Proxy(amqp_url) as proxy, running(proxy.url, heard, prefetch=1) as bus:
         await put(amqp_url, b"x")
         await until(lambda: len(heard.messages) == 1)
-        proxy.cut()
-        await until(lambda: len(heard.messages) == 2)  # it has come again
+        for _ in range(3):
+            proxy.cut()
+            await until(lambda: not bus.healthy)
+            await bus.wait_ready()
+        await until(lambda: len(heard.messages) == 2)  # it has come again, and the third time it waits
         assert bus.in_hand()[QUEUE] == 2
         going_on.set()
-        await until(lambda: ended == [b"x", b"x"])
+        await until(lambda: len(ended) >= 2)
         await until(lambda: bus.in_hand()[QUEUE] == 0)
     await until(lambda: _empty(amqp_url))
 
