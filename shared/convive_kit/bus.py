@@ -246,7 +246,7 @@ class Bus:
         self._published = published
         self._declare = declare
         self._consumers: list[_Consumer] = []
-        self._publishing: UnderlayChannel | None = None
+        self._publishing: Any = None  # an UnderlayChannel whose interface leaves `wait` out
         self._exchange = ""
         self._broken = asyncio.Event()
         self._ready = asyncio.Event()
@@ -330,7 +330,7 @@ class Bus:
         try:
             # Around everything: the client's own timeout covers only the frame.
             async with nobody_cancelled(), asyncio.timeout(self._publish_timeout):
-                await cast("Any", channel).basic_publish(
+                await channel.basic_publish(
                     body,
                     exchange=self._exchange,
                     routing_key=key,

@@ -71,7 +71,7 @@ async def take_in(url: str, database_name: str, count: int, seed: int) -> dict[s
             content_type=message.content_type,
             headers=message.headers,
         )
-        outcome = await consumer._until_decided(incoming, 0)
+        outcome = await consumer._until_decided(incoming, 0) or "left"
         outcomes[outcome] += 1
         if message.healthy is not None:
             healthy.append(message.healthy)
