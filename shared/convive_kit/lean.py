@@ -1,4 +1,4 @@
-"""What keeps a service process small. Imported before anything else, for it has to act before others are loaded.
+"""What keeps a service process small. Imported before anything else: it has to act before others are loaded.
 
 Measured with 100,000 messages waiting: 130 MB without, 117 MB with it, and a start that is a tenth shorter.
 """

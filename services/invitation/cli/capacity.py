@@ -13,11 +13,11 @@ from invitation.cli.session import session
 
 _USUAL = Habits()
 _COUNTED = {
-    "directory": "processes",
-    "web": "processes (invitation --role web)",
-    "worker": "processes (invitation --role worker)",
-    "database": f"shards of {CORES_OF_A_SHARD} cores, each a replica set of three",
-    "broker": f"nodes of {CORES_OF_A_SHARD} cores, three at least",
+    "directory": "process",
+    "web": "process (invitation --role web)",
+    "worker": "process (invitation --role worker)",
+    "database": f"shard of {CORES_OF_A_SHARD} cores, a replica set of three",
+    "broker": f"node of {CORES_OF_A_SHARD} cores, three at least",
 }
 
 
@@ -51,7 +51,7 @@ def capacity(
     )
     here.output.table(
         ("part", "cores busy", "at least"),
-        [(part.name, f"{part.cores:,.2f}", f"{part.count:,} {_COUNTED[part.name]}") for part in wanted.parts],
+        [(part.name, f"{part.cores:,.2f}", f"{part.count:,} × {_COUNTED[part.name]}") for part in wanted.parts],
     )
     here.output.text(
         f"Stored in a year: {wanted.stored_in_a_year / 1e9:,.1f} GB; the log of thirty days:"
