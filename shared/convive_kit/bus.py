@@ -147,7 +147,7 @@ class _Consumer:
         attached = self._attached
 
         async def receive(message: DeliveredMessage) -> None:
-            incoming = _incoming(self.queue, message)
+            incoming = incoming_from(self.queue, message)
             if outcome := await self._until_decided(incoming, attached):
                 self._taken(self.queue, incoming.routing_key, outcome)
                 acknowledgements.done(message.delivery_tag or 0)
@@ -379,24 +379,9 @@ class Bus:
                 await connection.close()
 
 
-def incoming_from(queue: str, message: AbstractIncomingMessage) -> Incoming:
-    """The message as received from `queue`."""
-    return Incoming(
-        queue=queue,
-        routing_key=message.routing_key or "",
-        body=message.body,
-        content_type=message.content_type,
-        headers=message.headers,
-        message_id=message.message_id,
-        correlation_id=message.correlation_id,
-        redelivered=bool(message.redelivered),
-        exchange=message.exchange or "",
-    )
-
-
-def _incoming(queue: str, message: DeliveredMessage) -> Incoming:
-    """The same of what the client delivers before it is wrapped."""
-    properties = message.header.properties
+def incoming_from(queue: str, message: AbstractIncomingMessage | DeliveredMessage) -> Incoming:
+    """The message as received from `queue`: as the client's channel delivers it, or wrapped by aio-pika."""
+    properties: Any = message if isinstance(message, AbstractIncomingMessage) else message.header.properties
     return Incoming(
         queue=queue,
         routing_key=message.routing_key or "",
