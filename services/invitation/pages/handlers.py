@@ -65,6 +65,15 @@ GoneReason = Literal["expired", "superseded", "revoked", "declined"]
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """What a genuine link leads to."""
+
+    invitation: Invitation
+    invitee: Invitee
+    link_sequence: int
+
+
+@dataclass(frozen=True, slots=True)
 class Visit:
     """A genuine link and where its invitation stands."""
 
@@ -137,13 +146,15 @@ class LinkPages:
     # --- reading ---------------------------------------------------------------------------------------------------
 
     async def _show(self, request: web.Request) -> web.StreamResponse:
-        visit = await self._visit(request)
-        used_up = visit.invitation.state in _USED_UP
-        if not used_up:
-            self._refuse_dead(visit)
-        account = Account(exists=True, verified=True)
-        if not used_up:
-            account = await self._directory.account(visit.invitee.email)
+        found = await self._found(request)
+        used_up = found.invitation.state in _USED_UP
+        if used_up or found.invitation.link_state(found.link_sequence, self._now()) != "alive":
+            visit, account = await self._visit_of(request, found), Account(exists=True, verified=True)
+            if not used_up:
+                self._refuse_dead(visit)
+        else:
+            asking = self._directory.account(found.invitee.email)
+            visit, account = await asyncio.gather(self._visit_of(request, found), asking)
         existing = account.keeps_its_password(visit.invitation.channel)
         if _wants_json(request):
             others: Sequence[pages.Other] = ()
@@ -273,6 +284,9 @@ class LinkPages:
     # --- inside ----------------------------------------------------------------------------------------------------
 
     async def _visit(self, request: web.Request, *, counted: bool = False) -> Visit:
+        return await self._visit_of(request, await self._found(request, counted=counted))
+
+    async def _found(self, request: web.Request, *, counted: bool = False) -> Found:
         """The invitation of a genuine link. A wrong token costs no database call and tells nothing."""
         token = request.match_info["token"]
         link = self._links.read(token)
@@ -292,10 +306,14 @@ class LinkPages:
         invitee = invitation.invitee if invitation else None
         if invitation is None or invitee is None:
             raise Problem(404, "unknown_link")
+        return Found(invitation, invitee, link.link_sequence)
+
+    async def _visit_of(self, request: web.Request, found: Found) -> Visit:
+        invitee = found.invitee
         names = await self._store.names(invitee)
         firm = pages.Firm(names.cabinet, names.dossier, names.cabinet_phone, invitee.invited_by, names.colour)
-        policy, page = self._policy.of(names.policies), _where(request, f"/i/{token}", invitee)
-        return Visit(invitation, invitee, firm, policy, link.link_sequence, page)
+        policy, page = self._policy.of(names.policies), _where(request, f"/i/{request.match_info['token']}", invitee)
+        return Visit(found.invitation, invitee, firm, policy, found.link_sequence, page)
 
     def _refuse_dead(self, visit: Visit) -> None:
         """Raise `DeadLink` when the link itself opens nothing any more."""
