@@ -18,16 +18,21 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 _SMALL = 128 * 1024
 
 
-def _one_heap() -> None:
-    """A heap for all threads: those of the database driver would each keep one of their own, as large as the largest
-    group they ever wrote. And what is free at its end is given back."""
+def give_back_early() -> None:
+    """What is free at the end of the heap goes back at once. For whoever holds much for a moment only; not where large
+    blocks come and go all the time: argon2id takes 28 ms instead of 19 when its 19 MiB are new with every password."""
+    _allocate(_TRIM_THRESHOLD, _SMALL)
+    _allocate(_MMAP_THRESHOLD, _SMALL)
+
+
+def _allocate(option: int, value: int) -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        mallopt(_ARENA_MAX, 1)
-        mallopt(_TRIM_THRESHOLD, _SMALL)
-        mallopt(_MMAP_THRESHOLD, _SMALL)
+        mallopt(option, value)
 
 
-_one_heap()
+# A heap for all threads: those of the database driver would each keep one of their own, as large as the largest group
+# they ever wrote.
+_allocate(_ARENA_MAX, 1)
 # A start makes little garbage, and looking for it again and again takes a tenth of it. `process.run` has it looked for.
 gc.disable()

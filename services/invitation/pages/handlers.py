@@ -49,7 +49,7 @@ from invitation.pages.bodies import (
 from invitation.pages.passwords import explain
 from invitation.pages.render import PageRenderer, security_headers
 from invitation.settings import InvitationSettings
-from invitation.store.protocol import Decide, Filter, Store, decide_and_save
+from invitation.store.protocol import Decide, Filter, Store, decide_and_save_at_once
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -426,9 +426,9 @@ class LinkPages:
         existing = redeemed.credential == "existing"
         cause = self._cause()
         try:
-            change = await decide_and_save(
+            change = await decide_and_save_at_once(
                 self._store,
-                invitation.id,
+                invitation,
                 lambda i: i.redeemed(None, redeemed.credential, cause, signed_in=existing),
             )
         except Retry as away:
@@ -479,7 +479,7 @@ class LinkPages:
         )
 
     async def _decide(self, visit: Visit, decide: Decide) -> Change | None:
-        return await decide_and_save(self._store, visit.invitation.id, decide)
+        return await decide_and_save_at_once(self._store, visit.invitation, decide)
 
     async def _state_now(self, visit: Visit) -> State:
         current = await self._store.load(visit.invitation.id)

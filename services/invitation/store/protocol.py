@@ -177,7 +177,7 @@ async def decide_and_save(store: Store, id: str, decide: Decide) -> Change | Non
 
 
 async def decide_and_save_at_once(store: Store, invitation: Invitation, decide: Decide) -> Change | None:
-    """As `decide_and_save`, for one that was loaded just now."""
+    """As `decide_and_save`, for one that was loaded already: whoever was faster since costs another look."""
     change = decide(invitation)
     if change is not None:
         try:
