@@ -87,7 +87,12 @@ class Access:
 
     async def ground(self, caller: Caller, dossier_id: str, capability: str | None = "manage_users") -> Ground:
         """A dossier, for its cabinet, or for a member with that capability (None: for any member)."""
-        dossier = await self._store.dossier(dossier_id)
+        return await self.ground_of(caller, await self._store.dossier(dossier_id), capability)
+
+    async def ground_of(
+        self, caller: Caller, dossier: Dossier | None, capability: str | None = "manage_users"
+    ) -> Ground:
+        """As `ground`, of a dossier that was read just now."""
         cabinet = await self._cabinet_of(dossier, caller) if dossier else None
         if dossier is None or cabinet is None:
             raise not_found("dossier")
@@ -110,7 +115,11 @@ class Access:
 
     async def own_ground(self, caller: Caller, dossier_id: str) -> Ground:
         """A dossier, for its cabinet alone."""
-        ground = await self.ground(caller, dossier_id, capability=None)
+        return self.for_its_cabinet(await self.ground(caller, dossier_id, capability=None))
+
+    @staticmethod
+    def for_its_cabinet(ground: Ground) -> Ground:
+        """That ground, where it is not a member who acts."""
         if ground.member:
             raise NotForYou
         return ground

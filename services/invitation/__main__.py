@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from convive_kit import lean  # before anything else
+from convive_kit import lean as lean  # before anything else
 from convive_kit import process, settings, tracing
 from convive_kit.logs import configure
 from invitation.app import ROLES, start

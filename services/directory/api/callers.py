@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 from pydantic import SecretStr
 
 from convive_kit.auth import bearer_token, holder_of, parse_api_key, same_secret, secret_hash, unauthorized
-from convive_kit.http import not_found
+from convive_kit.http import Problem, not_found
 from convive_kit.routes import Guard
 from directory.access import CABINET_HEADER, Access, Caller, Ground, NotForYou, path_id
 from directory.entrance import Entrance
@@ -18,6 +20,8 @@ from directory.model.member import Member
 from directory.store.protocol import Store
 
 CALLER = web.RequestKey("caller", Caller)
+_DOSSIER = web.RequestKey("dossier", Dossier)
+_DOSSIER_PATH = "/v1/dossiers/{id}"
 
 
 class Callers:
@@ -49,10 +53,10 @@ class Callers:
             token = bearer_token(request)
             caller = Caller()
             if token is not None:
-                if token.startswith("cvk_"):
-                    caller = Caller(cabinet=await self.cabinet_of(token))
-                else:
-                    caller = Caller(account=await self._entrance.who(token))
+                # At the same time: who calls does not depend on what is asked for.
+                caller, dossier = await asyncio.gather(self._caller(token), self._dossier_of(request))
+                if dossier:
+                    request[_DOSSIER] = dossier
             if caller == Caller():
                 raise unauthorized()
             if not may(caller):
@@ -60,6 +64,20 @@ class Callers:
             request[CALLER] = caller
 
         return check
+
+    async def _caller(self, token: str) -> Caller:
+        if token.startswith("cvk_"):
+            return Caller(cabinet=await self.cabinet_of(token))
+        return Caller(account=await self._entrance.who(token))
+
+    async def _dossier_of(self, request: web.Request) -> Dossier | None:
+        """The dossier of the path, if it names one that is there."""
+        resource = request.match_info.route.resource
+        if resource is None or not resource.canonical.startswith(_DOSSIER_PATH):
+            return None
+        with contextlib.suppress(Problem):  # no id: who calls is asked first, and the handler tells
+            return await self._store.dossier(path_id(request, "dossier"))
+        return None
 
     @staticmethod
     def _is_cabinet(caller: Caller) -> bool:
@@ -78,11 +96,12 @@ class Callers:
 
     async def ground(self, request: web.Request, capability: str | None = "manage_users") -> Ground:
         """The dossier of the path, for its cabinet, or for a member with that capability (None: for any member)."""
-        return await self._access.ground(request[CALLER], path_id(request, "dossier"), capability)
+        dossier = request.get(_DOSSIER) or await self._store.dossier(path_id(request, "dossier"))
+        return await self._access.ground_of(request[CALLER], dossier, capability)
 
     async def own_ground(self, request: web.Request) -> Ground:
         """The dossier of the path, for its cabinet."""
-        return await self._access.own_ground(request[CALLER], path_id(request, "dossier"))
+        return self._access.for_its_cabinet(await self.ground(request, capability=None))
 
     async def member(self, request: web.Request, ground: Ground) -> Member:
         """The member of the path, who must have a place in that dossier."""
