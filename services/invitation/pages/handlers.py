@@ -56,6 +56,8 @@ log = structlog.stdlib.get_logger(__name__)
 POSTS_PER_LINK = "30/minute"
 RENEWALS_PER_LINK = "4/hour"
 FORGERIES_PER_ADDRESS = "30/minute"
+_NOTING = 3.0
+"""Seconds for which somebody who has chosen a password waits until it is noted here too."""
 _HANDOFF_COOKIE = "convive_handoff"
 _SESSION_COOKIE = "convive_session"
 _USED_UP = (State.PASSWORD_SET, State.ACTIVE)
@@ -426,14 +428,16 @@ class LinkPages:
         existing = redeemed.credential == "existing"
         cause = self._cause()
         try:
-            change = await decide_and_save_at_once(
-                self._store,
-                invitation,
-                lambda i: i.redeemed(None, redeemed.credential, cause, signed_in=existing),
-            )
-        except Retry as away:
+            async with asyncio.timeout(_NOTING):
+                change = await decide_and_save_at_once(
+                    self._store,
+                    invitation,
+                    lambda i: i.redeemed(None, redeemed.credential, cause, signed_in=existing),
+                )
+        except (Retry, TimeoutError) as away:
             # The directory has decided, and its event will tell us again: the person need not wait for our database.
-            log.warning("invitation.redemption_not_noted", invitation=invitation.id, cause=away.slug)
+            why = away.slug if isinstance(away, Retry) else "timed_out"
+            log.warning("invitation.redemption_not_noted", invitation=invitation.id, cause=why)
         else:
             if change is not None:
                 log.info("invitation.redeemed", invitation=invitation.id, account=redeemed.credential)
