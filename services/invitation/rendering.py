@@ -1,4 +1,4 @@
-"""What the rooms with pages share: templates that speak every language, read once, at start."""
+"""What the rooms with pages share: templates that speak every language, read once each, when they are first needed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any, cast
 
-from jinja2 import BytecodeCache, Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import BytecodeCache, Environment, FileSystemLoader, StrictUndefined
 from jinja2.bccache import Bucket
 from markupsafe import Markup, escape
 
@@ -18,7 +18,7 @@ from invitation.i18n import Locale, translations
 
 
 class _Compiled(BytecodeCache):
-    """What the templates compile to, the same for every language: much of a start is spent compiling."""
+    """What the templates compile to, the same for every language: compiling takes its time."""
 
     def __init__(self) -> None:
         self._codes: dict[str, CodeType] = {}
@@ -34,13 +34,13 @@ class _Compiled(BytecodeCache):
 _COMPILED = _Compiled()
 
 
-def templates(
+def environment_of(
     folder: Path,
     locale: Locale,
     static: Mapping[str, StaticFile],
     words: Mapping[str, object],
     filters: Mapping[str, object],
-) -> dict[str, Template]:
+) -> Environment:
     """The templates of a folder in one language. They know `_`, `ngettext`, `static` and the filter `name`, and what
     is given beside."""
     environment = Environment(
@@ -72,7 +72,7 @@ def templates(
     untyped = cast("Any", environment)  # jinja2 leaves the types of its two tables open
     untyped.globals.update(words, _=say, ngettext=count, static={name: file.path for name, file in static.items()})
     untyped.filters.update(filters, name=name)
-    return {template: environment.get_template(template) for template in environment.list_templates()}
+    return environment
 
 
 def name(text: str) -> Markup:

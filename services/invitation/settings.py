@@ -132,10 +132,11 @@ class InvitationSettings(SmsSettings):
         " It needs CONVIVE_BOUNCE_DOMAIN.",
     )
     delivery_slots: int = Field(
-        default=96,
+        default=192,
         ge=1,
         le=512,
-        description="Messages sent at the same time by one process: also the most that a crash can send twice.",
+        description="Messages sent at the same time by one process, over as many connections to the mail server at the"
+        " most: also the most that a crash can send twice.",
     )
     link_life: timedelta = Field(
         default=timedelta(days=14), gt=timedelta(minutes=1), description="How long a link works."

@@ -25,7 +25,7 @@ from tests.cluster.load import Load
 from tests.running import until
 
 SLOTS = 96
-"""Messages that the service sends at the same time, as many as it does unless told otherwise."""
+"""Messages that the service sends at the same time."""
 _DATABASE = "convive_invitation"
 
 

@@ -54,7 +54,9 @@ def _read_sources() -> None:
     for name, module in tuple(sys.modules.items()):
         if name.partition(".")[0] in watching.OURS and module.__file__ is not None:
             source(module.__file__)
-    PageRenderer()
+    for environment in PageRenderer().environments.values():
+        for name in environment.list_templates():
+            environment.get_template(name)
 
 
 def _live(order: dict[str, Any]) -> None:

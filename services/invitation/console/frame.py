@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 from babel.dates import format_datetime
-from jinja2 import Template
+from jinja2 import Environment
 
 from convive_kit.edge import REQUEST_ID
 from convive_kit.http import Problem, form_body, rfc3339
@@ -25,7 +25,7 @@ from invitation.console.sessions import SESSION, SIGN_IN, Sessions
 from invitation.i18n import LOCALES, Locale, choose_locale, msgid
 from invitation.lifecycle.invitation import Invitation
 from invitation.ops.callers import CALLER, Caller
-from invitation.rendering import templates
+from invitation.rendering import environment_of
 from invitation.store.tokens import Role
 
 ROOM = Path(__file__).parent
@@ -95,7 +95,7 @@ class Frame:
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
         self._static = static_files(ROOM / "static", "/ops/static")
-        self._templates = {locale: self._in(locale) for locale in LOCALES}
+        self._environments = {locale: self._in(locale) for locale in LOCALES}
 
     def routes(self) -> list[Route]:
         """Signing in and out, the language, the files; no page is documented with the API."""
@@ -114,7 +114,7 @@ class Frame:
     def page(self, request: web.Request, template: str, *, status: int = 200, **context: Any) -> web.Response:
         """A page as HTML. What stands in it is for this operator, now, and kept by nobody."""
         here = self.here(request)
-        html = self._templates[here.locale][template].render(here=here, **context)
+        html = self._environments[here.locale].get_template(template).render(here=here, **context)
         return web.Response(text=html, status=status, content_type="text/html", headers=HEADERS)
 
     def problem(self, request: web.Request, problem: Problem) -> web.Response:
@@ -164,7 +164,7 @@ class Frame:
             raise Problem(404)
         return file.response()
 
-    def _in(self, locale: Locale) -> dict[str, Template]:
+    def _in(self, locale: Locale) -> Environment:
         def moment(at: datetime) -> str:
             return format_datetime(at, "d MMM y, HH:mm:ss", locale=locale)
 
@@ -176,7 +176,7 @@ class Frame:
             "who": who,
             "initials": initials,
         }
-        return templates(ROOM / "templates", locale, self._static, context, filters)
+        return environment_of(ROOM / "templates", locale, self._static, context, filters)
 
 
 def said(problem: Problem) -> str:

@@ -11,29 +11,24 @@ import asyncio
 import hashlib
 import hmac
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from typing import Literal
 
-import structlog
 from aiohttp import web
 
 from convive_kit.addresses import email_key
 from convive_kit.auth import bearer_token
-from convive_kit.errors import Retry
 from convive_kit.http import Problem, client_address, invalid, json_response, problem_response
 from convive_kit.passwords import judge
 from convive_kit.rate_limit import Limiter, LocalLimiter, too_many_requests
 from convive_kit.routes import Route
 from invitation.directory import Account, Directory, MemberGone, OtherPassword, Redeemed
-from invitation.i18n import choose_locale
-from invitation.lifecycle.invitation import Cause, Change, Invitation, Invitee
+from invitation.lifecycle.invitation import Cause, Change
 from invitation.lifecycle.links import Links
 from invitation.lifecycle.schedule import Policy
 from invitation.lifecycle.states import State
 from invitation.pages import context as pages
 from invitation.pages.bodies import (
-    MOST_OTHERS,
     Accept,
     Accepted,
     AlsoAccepted,
@@ -47,48 +42,29 @@ from invitation.pages.bodies import (
     read,
 )
 from invitation.pages.passwords import explain
+from invitation.pages.redemptions import Redemptions
 from invitation.pages.render import PageRenderer, security_headers
+from invitation.pages.visits import (
+    USED_UP,
+    DeadLink,
+    Found,
+    UsedUp,
+    Visit,
+    conflict,
+    guest_of,
+    link_path,
+    over,
+    page_visit,
+    wants_json,
+)
 from invitation.settings import InvitationSettings
-from invitation.store.protocol import Decide, Filter, Store, decide_and_save_at_once
-
-log = structlog.stdlib.get_logger(__name__)
+from invitation.store.protocol import Decide, Store, decide_and_save_at_once
 
 POSTS_PER_LINK = "30/minute"
 RENEWALS_PER_LINK = "4/hour"
 FORGERIES_PER_ADDRESS = "30/minute"
-_NOTING = 3.0
-"""Seconds for which somebody who has chosen a password waits until it is noted here too."""
 _HANDOFF_COOKIE = "convive_handoff"
 _SESSION_COOKIE = "convive_session"
-_USED_UP = (State.PASSWORD_SET, State.ACTIVE)
-_OPEN = (State.PENDING, State.SENT, State.OPENED, State.FAILED)
-
-GoneReason = Literal["expired", "superseded", "revoked", "declined"]
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What a genuine link leads to."""
-
-    invitation: Invitation
-    invitee: Invitee
-    link_sequence: int
-
-
-@dataclass(frozen=True, slots=True)
-class Visit:
-    """A genuine link and where its invitation stands."""
-
-    invitation: Invitation
-    invitee: Invitee
-    firm: pages.Firm
-    policy: Policy
-    link_sequence: int
-    page: pages.Visit
-
-    @property
-    def is_current(self) -> bool:
-        return self.link_sequence == self.invitation.link_sequence
 
 
 class LinkPages:
@@ -109,6 +85,7 @@ class LinkPages:
         self._store = store
         self._links = links
         self._directory = directory
+        self._redemptions = Redemptions(store, directory, now)
         self._limiter = limiter
         self._forgeries = LocalLimiter(FORGERIES_PER_ADDRESS)
         self._settings = settings
@@ -149,7 +126,7 @@ class LinkPages:
 
     async def _show(self, request: web.Request) -> web.StreamResponse:
         found = await self._found(request)
-        used_up = found.invitation.state in _USED_UP
+        used_up = found.invitation.state in USED_UP
         if used_up or found.invitation.link_state(found.link_sequence, self._now()) != "alive":
             visit, account = await self._visit_of(request, found), Account(exists=True, verified=True)
             if not used_up:
@@ -158,26 +135,26 @@ class LinkPages:
             asking = self._directory.account(found.invitee.email)
             visit, account = await asyncio.gather(self._visit_of(request, found), asking)
         existing = account.keeps_its_password(visit.invitation.channel)
-        if _wants_json(request):
+        if wants_json(request):
             others: Sequence[pages.Other] = ()
             if existing and not used_up and await self._who_is_signed_in(request, visit) is pages.SignedIn.GUEST:
-                others = await self._others(visit, account)
+                others = await self._redemptions.others(visit, account)
             known = "existing" if existing else "new"
             return json_response(InvitationView.of(visit.invitation, visit.invitee, visit.firm, known, others))
         if used_up:
             return self._page(pages.AlreadyActive(visit.firm, self._sign_in_url()), visit.page)
         if not existing:
-            return self._page(pages.Invitation(visit.firm, _guest(visit)), visit.page)
+            return self._page(pages.Invitation(visit.firm, guest_of(visit)), visit.page)
         signed_in = await self._who_is_signed_in(request, visit)
-        others = await self._others(visit, account) if signed_in is pages.SignedIn.GUEST else ()
-        page = pages.ExistingAccount(visit.firm, _guest(visit), signed_in, others=others)
+        others = await self._redemptions.others(visit, account) if signed_in is pages.SignedIn.GUEST else ()
+        page = pages.ExistingAccount(visit.firm, guest_of(visit), signed_in, others=others)
         return self._page(page, visit.page)
 
     async def _ask_before_declining(self, request: web.Request) -> web.StreamResponse:
         visit = await self._visit(request)
         self._refuse_used_up(visit)
         self._refuse_dead(visit)
-        return self._page(pages.ConfirmDecline(visit.firm, _guest(visit)), visit.page)
+        return self._page(pages.ConfirmDecline(visit.firm, guest_of(visit)), visit.page)
 
     async def _back_to_the_page(self, request: web.Request) -> web.StreamResponse:
         raise web.HTTPSeeOther(request.path.rpartition("/")[0])
@@ -203,29 +180,29 @@ class LinkPages:
     async def _password(self, request: web.Request) -> web.StreamResponse:
         visit = await self._visit(request, counted=True)
         password = (await read(request, Password)).password
-        if not visit.is_current or visit.invitation.state not in _USED_UP:
+        if not visit.is_current or visit.invitation.state not in USED_UP:
             self._refuse_dead(visit)
-        reasons = () if visit.invitation.state in _USED_UP else self._judged(visit, password)
+        reasons = () if visit.invitation.state in USED_UP else self._judged(visit, password)
         if reasons:
-            if _wants_json(request):
+            if wants_json(request):
                 raise Problem(
                     422,
                     "weak_password",
                     errors=[{"field": "password", "message": explain(reason, visit.page.locale)} for reason in reasons],
                     reasons=[reason.value for reason in reasons],
                 )
-            return self._page(pages.Invitation(visit.firm, _guest(visit), reasons), visit.page)
+            return self._page(pages.Invitation(visit.firm, guest_of(visit), reasons), visit.page)
         await self._refuse_anybody_new(visit)
         try:
             redeemed = await self._directory.redeem(visit.invitation, visit.invitee, password)
         except OtherPassword as other:
-            if _wants_json(request):
-                raise _conflict(await self._state_now(visit)) from None
+            if wants_json(request):
+                raise conflict(await self._state_now(visit)) from None
             if other.link_is_used:
                 return self._page(pages.Taken(visit.firm, self._sign_in_url()), visit.page)
-            return self._page(pages.ExistingAccount(visit.firm, _guest(visit), wrong_password=True), visit.page)
+            return self._page(pages.ExistingAccount(visit.firm, guest_of(visit), wrong_password=True), visit.page)
         except MemberGone:
-            raise _DeadLink(visit, "revoked") from None
+            raise DeadLink(visit, "revoked") from None
         return await self._redeemed(request, visit, redeemed)
 
     async def _accept(self, request: web.Request) -> web.StreamResponse:
@@ -234,7 +211,7 @@ class LinkPages:
         password = body.password
         if password is not None and body.also:
             raise invalid("also", "Sign in first: other invitations are accepted with the person's session alone.")
-        if not visit.is_current or visit.invitation.state not in _USED_UP:
+        if not visit.is_current or visit.invitation.state not in USED_UP:
             self._refuse_dead(visit)
         if password is None:
             signed_in = await self._who_is_signed_in(request, visit)
@@ -244,20 +221,21 @@ class LinkPages:
         try:
             redeemed = await self._directory.redeem(visit.invitation, visit.invitee, password)
         except OtherPassword:
-            if _wants_json(request):
-                raise _conflict(await self._state_now(visit), "wrong_password") from None
-            page = pages.ExistingAccount(visit.firm, _guest(visit), wrong_password=True)
+            if wants_json(request):
+                raise conflict(await self._state_now(visit), "wrong_password") from None
+            page = pages.ExistingAccount(visit.firm, guest_of(visit), wrong_password=True)
             return self._page(page, visit.page)
         except MemberGone:
-            raise _DeadLink(visit, "revoked") from None
-        return await self._redeemed(request, visit, redeemed, also=await self._accept_others(visit, body.also))
+            raise DeadLink(visit, "revoked") from None
+        also = await self._redemptions.accept_others(visit, body.also)
+        return await self._redeemed(request, visit, redeemed, also=also)
 
     async def _renew(self, request: web.Request) -> web.StreamResponse:
         visit = await self._visit(request, counted=True)
-        proved = _wants_json(request) or (await read(request, Nothing)).proof == "input"
+        proved = wants_json(request) or (await read(request, Nothing)).proof == "input"
         self._refuse_used_up(visit)
         if visit.invitation.state in (State.REVOKED, State.DECLINED):
-            raise _DeadLink(visit, _over(visit.invitation.state))
+            raise DeadLink(visit, over(visit.invitation.state))
         if not proved:
             self._refuse_dead(visit)
             raise web.HTTPSeeOther(visit.page.path)
@@ -266,7 +244,7 @@ class LinkPages:
         cause = self._cause()
         change = await self._decide(visit, lambda i: i.renewed(cause, visit.policy))
         self._due_changed()
-        if _wants_json(request):
+        if wants_json(request):
             return self._state(change, visit)
         return self._page(pages.Renewed(visit.firm), visit.page)
 
@@ -275,11 +253,11 @@ class LinkPages:
         answer = await read(request, Decline)
         self._refuse_used_up(visit)
         self._refuse_dead(visit)
-        if answer.reason is None and not _wants_json(request):
-            return self._page(pages.ConfirmDecline(visit.firm, _guest(visit), unanswered=True), visit.page)
+        if answer.reason is None and not wants_json(request):
+            return self._page(pages.ConfirmDecline(visit.firm, guest_of(visit), unanswered=True), visit.page)
         cause = replace(self._cause(), detail={"reason": answer.reason} if answer.reason else None)
         change = await self._decide(visit, lambda i: i.declined(cause))
-        if _wants_json(request):
+        if wants_json(request):
             return self._state(change, visit)
         return self._page(pages.Declined(visit.firm, just_now=True), visit.page)
 
@@ -314,7 +292,7 @@ class LinkPages:
         invitee = found.invitee
         names = await self._store.names(invitee)
         firm = pages.Firm(names.cabinet, names.dossier, names.cabinet_phone, invitee.invited_by, names.colour)
-        policy, page = self._policy.of(names.policies), _where(request, f"/i/{request.match_info['token']}", invitee)
+        policy, page = self._policy.of(names.policies), page_visit(request, link_path(request), invitee)
         return Visit(found.invitation, invitee, firm, policy, found.link_sequence, page)
 
     def _refuse_dead(self, visit: Visit) -> None:
@@ -323,25 +301,25 @@ class LinkPages:
         match invitation.link_state(visit.link_sequence, self._now()):
             case "alive":
                 return
-            case "over" if invitation.state in _USED_UP:
-                raise _UsedUp(visit)
+            case "over" if invitation.state in USED_UP:
+                raise UsedUp(visit)
             case "over":
-                raise _DeadLink(visit, _over(invitation.state))
+                raise DeadLink(visit, over(invitation.state))
             case "superseded" | "expired" as reason:
-                raise _DeadLink(visit, reason)
+                raise DeadLink(visit, reason)
 
     @staticmethod
     def _refuse_used_up(visit: Visit) -> None:
-        if visit.invitation.state in _USED_UP:
-            raise _UsedUp(visit)
+        if visit.invitation.state in USED_UP:
+            raise UsedUp(visit)
 
     async def _refuse_anybody_new(self, visit: Visit) -> None:
         """A link that was used up answers again to whoever used it, and makes no account: its publisher may have named
         another address since, and this link proves nothing of that one."""
-        if visit.invitation.state in _USED_UP:
+        if visit.invitation.state in USED_UP:
             account = await self._directory.account(visit.invitee.email)
             if not account.exists:
-                raise _UsedUp(visit)
+                raise UsedUp(visit)
 
     def _judged(self, visit: Visit, password: str) -> tuple[pages.Reason, ...]:
         invitee = visit.invitee
@@ -357,93 +335,12 @@ class LinkPages:
         return pages.SignedIn.GUEST if same else pages.SignedIn.SOMEBODY_ELSE
 
     def _not_signed_in(self, request: web.Request, visit: Visit, who: pages.SignedIn) -> web.StreamResponse:
-        if not _wants_json(request):
-            return self._page(pages.ExistingAccount(visit.firm, _guest(visit), who), visit.page)
+        if not wants_json(request):
+            return self._page(pages.ExistingAccount(visit.firm, guest_of(visit), who), visit.page)
         if who is pages.SignedIn.SOMEBODY_ELSE:
             raise Problem(403, "signed_in_as_somebody_else", "Sign in with the e-mail address of the invitation.")
         detail = "Send the person's session as a bearer token, or `password`."
         raise Problem(401, "sign_in_first", detail, headers={"WWW-Authenticate": "Bearer"})
-
-    async def _others(self, visit: Visit, account: Account) -> tuple[pages.Other, ...]:
-        """The other open invitations of the person, who is signed in. Where nobody has proved that the address is
-        theirs there are none to be told of: they may be another's."""
-        if not account.verified:
-            return ()
-        open_ones = await self._open_invitations(visit)
-        return tuple(await asyncio.gather(*(self._shown(one, invitee) for one, invitee in open_ones)))
-
-    async def _open_invitations(self, visit: Visit) -> list[tuple[Invitation, Invitee]]:
-        which = Filter(states=_OPEN, email_keys=[visit.invitee.email_key])
-        found = (await self._store.find(which, limit=MOST_OTHERS + 1)).items
-        now = self._now()
-        return [
-            (one, one.invitee)
-            for one in found
-            if one.id != visit.invitation.id
-            and one.invitee is not None
-            # Without an expiry nobody has been sent a link yet: the firm has not invited them.
-            and one.expires_at is not None
-            and one.link_state(one.link_sequence, now) == "alive"
-        ]
-
-    async def _shown(self, other: Invitation, invitee: Invitee) -> pages.Other:
-        names = await self._store.names(invitee)
-        return pages.Other(other.id, names.cabinet, names.dossier, invitee.role)
-
-    async def _accept_others(self, visit: Visit, ids: Sequence[str]) -> list[tuple[pages.Other, pages.Outcome]]:
-        """Accept these invitations of the same person too, each by itself: what becomes of one is nothing to another.
-        What is not theirs, or not open, is told apart from nothing else that is gone."""
-        if not ids or not (await self._directory.account(visit.invitee.email)).verified:
-            return [(pages.Other(id, "", "", ""), "gone") for id in ids]
-        open_ones = {one.id: (one, invitee) for one, invitee in await self._open_invitations(visit)}
-        outcomes: list[tuple[pages.Other, pages.Outcome]] = []
-        for id in dict.fromkeys(ids):
-            if id not in open_ones:
-                outcomes.append(await self._accepted_before(visit, id) or (pages.Other(id, "", "", ""), "gone"))
-                continue
-            one, invitee = open_ones[id]
-            other = await self._shown(one, invitee)
-            try:
-                redeemed = await self._directory.redeem(one, invitee, None)
-            except (MemberGone, OtherPassword):
-                outcomes.append((other, "gone"))
-            except (Retry, Problem) as trouble:
-                log.warning("invitation.not_accepted", invitation=id, cause=trouble.slug)
-                outcomes.append((other, "try_again"))
-            else:
-                await self._note_redemption(one, redeemed)
-                outcomes.append((other, "accepted"))
-        return outcomes
-
-    async def _accepted_before(self, visit: Visit, id: str) -> tuple[pages.Other, pages.Outcome] | None:
-        """For whoever asks again because they had no answer."""
-        one = await self._store.load(id)
-        if one is None or one.invitee is None or one.state not in _USED_UP:
-            return None
-        if one.invitee.email_key != visit.invitee.email_key:
-            return None
-        return await self._shown(one, one.invitee), "accepted"
-
-    async def _note_redemption(self, invitation: Invitation, redeemed: Redeemed) -> State:
-        existing = redeemed.credential == "existing"
-        cause = self._cause()
-        try:
-            async with asyncio.timeout(_NOTING):
-                change = await decide_and_save_at_once(
-                    self._store,
-                    invitation,
-                    lambda i: i.redeemed(None, redeemed.credential, cause, signed_in=existing),
-                )
-        except (Retry, TimeoutError) as away:
-            # The directory has decided, and its event will tell us again: the person need not wait for our database.
-            why = away.slug if isinstance(away, Retry) else "timed_out"
-            log.warning("invitation.redemption_not_noted", invitation=invitation.id, cause=why)
-        else:
-            if change is not None:
-                log.info("invitation.redeemed", invitation=invitation.id, account=redeemed.credential)
-                return change.after.state
-        # Redeemed once more by somebody who has been in for long: they are no step behind.
-        return State.ACTIVE if existing or invitation.state is State.ACTIVE else State.PASSWORD_SET
 
     async def _redeemed(
         self,
@@ -453,11 +350,11 @@ class LinkPages:
         *,
         also: Sequence[tuple[pages.Other, pages.Outcome]] = (),
     ) -> web.StreamResponse:
-        state = await self._note_redemption(visit.invitation, redeemed)
+        state = await self._redemptions.note(visit.invitation, redeemed)
         url = f"{self._settings.directory_url}/handoff?code={redeemed.handoff_code}"
         # The next screen goes on in the language of this one.
         location = f"{url}&lang={visit.page.locale}"
-        if _wants_json(request):
+        if wants_json(request):
             told = [AlsoAccepted(id=other.id, outcome=outcome) for other, outcome in also]
             response = json_response(Accepted(state=state, next=url, also=told))
         elif all(outcome == "accepted" for _, outcome in also):
@@ -504,7 +401,7 @@ class LinkPages:
         html = self._renderer.render(page, where)
         return web.Response(text=html, status=page.status, content_type="text/html", headers=self._headers)
 
-    def _page_of(self, dead: _DeadLink) -> pages.Page:
+    def _page_of(self, dead: DeadLink) -> pages.Page:
         visit = dead.visit
         match dead.reason:
             case "expired":
@@ -519,79 +416,26 @@ class LinkPages:
 
     def problem(self, request: web.Request, problem: Problem) -> web.StreamResponse:
         """The answer to a problem on a link route: a page for people, a problem document for programs."""
-        if _wants_json(request):
+        if wants_json(request):
             return problem_response(request, problem)
         match problem:
-            case _DeadLink():
+            case DeadLink():
                 page, where = self._page_of(problem), problem.visit.page
-            case _UsedUp():
+            case UsedUp():
                 page, where = pages.AlreadyActive(problem.visit.firm, self._sign_in_url()), problem.visit.page
             case Problem(status=404):
                 # Nothing is known of who reads this, and the address is no link: it is not repeated in the page.
-                page, where = pages.UnknownLink(), _where(request, "", None)
+                page, where = pages.UnknownLink(), page_visit(request, "", None)
             case Problem(status=429):
                 retry_after = int(problem.headers.get("Retry-After", 60))
-                page, where = pages.TooMany(retry_after), _where(request, _link_path(request), None)
+                page, where = pages.TooMany(retry_after), page_visit(request, link_path(request), None)
             case Problem(status=status) if status >= 500:
-                page, where = pages.TryAgain(), _where(request, _link_path(request), None)
+                page, where = pages.TryAgain(), page_visit(request, link_path(request), None)
             case Problem(status=422) | Problem(status=415) | Problem(status=400):
                 # A form that says nothing: back to the page it belongs to, which says what to do.
-                return web.Response(status=303, headers={**self._headers, "Location": _link_path(request)})
+                return web.Response(status=303, headers={**self._headers, "Location": link_path(request)})
             case _:
                 return problem_response(request, problem)
         response = self._page(page, where)
         response.headers.update(problem.headers)
         return response
-
-
-class _DeadLink(Problem):
-    def __init__(self, visit: Visit, reason: GoneReason) -> None:
-        super().__init__(410, f"link_{reason}", reason=reason)
-        self.visit = visit
-        self.reason: GoneReason = reason
-
-
-class _UsedUp(Problem):
-    def __init__(self, visit: Visit) -> None:
-        super().__init__(409, "already_done", state=visit.invitation.state.value)
-        self.visit = visit
-
-
-def _over(state: State) -> GoneReason:
-    return "declined" if state is State.DECLINED else "revoked"
-
-
-def _conflict(state: State, slug: str = "other_password") -> Problem:
-    return Problem(409, slug, state=state.value)
-
-
-def _wants_json(request: web.Request) -> bool:
-    accepted = request.headers.get("Accept", "")
-    return "json" in request.content_type or ("application/json" in accepted and "text/html" not in accepted)
-
-
-def _link_path(request: web.Request) -> str:
-    return f"/i/{request.match_info.get('token', '')}"
-
-
-def _where(request: web.Request, path: str, invitee: Invitee | None) -> pages.Visit:
-    asked = request.query.get("lang")
-    locale = choose_locale(
-        asked=asked,
-        invitation=invitee.locale if invitee else None,
-        accept_language=request.headers.get("Accept-Language"),
-    )
-    return pages.Visit(path, locale, switched=asked == locale)
-
-
-def _guest(visit: Visit) -> pages.Guest:
-    invitee = visit.invitee
-    return pages.Guest(
-        first_name=invitee.first_name,
-        last_name=invitee.last_name,
-        email=invitee.email,
-        role=invitee.role,
-        own_expense_reports=invitee.own_expense_reports,
-        expires_at=visit.invitation.expires_at or visit.invitation.updated_at,
-        time_zone=invitee.time_zone,
-    )

@@ -1,4 +1,5 @@
-"""Pages as HTML. Templates, catalogues and static files are read once, when the renderer is made."""
+"""Pages as HTML. Catalogues and static files are read once, when the renderer is made, a template when it is first
+shown."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from jinja2 import Template
+from jinja2 import Environment
 
 from convive_kit.passwords import LONGEST, SHORTEST, Reason
 from convive_kit.static import StaticFile, static_files
@@ -20,7 +21,7 @@ from invitation.colours import Shades, palette
 from invitation.i18n import LOCALES, Locale
 from invitation.pages.context import DeclineReason, Page, SignedIn, Visit
 from invitation.pages.passwords import explain
-from invitation.rendering import templates
+from invitation.rendering import environment_of
 
 ROOM = Path(__file__).parent
 _FILES = re.compile(r'<link [^>]*href="([^"]*)"[^>]*>|<script src="[^"]*"[^>]*></script>')
@@ -32,14 +33,13 @@ class PageRenderer:
         """`static_path` is where the files of `static` are served."""
         self.static = static_files(ROOM / "static", static_path)
         self._static_path = static_path
-        self._templates = {locale: _templates(locale, self.static) for locale in LOCALES}
+        self.environments = {locale: _environment(locale, self.static) for locale in LOCALES}
 
     def render(self, page: Page, visit: Visit) -> str:
         colour = page.firm.colour if page.firm else None
         colours = self.colours(f"firm-{colour[1:]}.css") if colour else None
-        return self._templates[visit.locale][page.template].render(
-            page=page, visit=visit, firm=page.firm, colours=colours.path if colours else None
-        )
+        template = self.environments[visit.locale].get_template(page.template)
+        return template.render(page=page, visit=visit, firm=page.firm, colours=colours.path if colours else None)
 
     def alone(self, page: Page, visit: Visit) -> str:
         """The same page with its style in it and without its script, to be shown where our files are not served."""
@@ -74,7 +74,7 @@ def _root(shades: Shades) -> str:
     )
 
 
-def _templates(locale: Locale, static: Mapping[str, StaticFile]) -> dict[str, Template]:
+def _environment(locale: Locale, static: Mapping[str, StaticFile]) -> Environment:
     def moment(at: datetime, time_zone: str) -> str:
         return wording.moment(at, time_zone=time_zone, locale=locale)
 
@@ -92,7 +92,7 @@ def _templates(locale: Locale, static: Mapping[str, StaticFile]) -> dict[str, Te
         "longest": LONGEST,
     }
     filters: dict[str, Any] = {"masked": wording.masked, "moment": moment, "phone": phone, "explain": why}
-    return templates(ROOM / "templates", locale, static, words, filters)
+    return environment_of(ROOM / "templates", locale, static, words, filters)
 
 
 def security_headers(directory_url: str) -> dict[str, str]:
