@@ -89,7 +89,6 @@ from invitation.ops.statistics import Stats
 from invitation.ops.stream import Streaming
 from invitation.ops.tokens_api import TokensApi
 from invitation.pages.handlers import LinkPages
-from invitation.pages.render import PageRenderer
 from invitation.previews import Previews
 from invitation.settings import InvitationSettings
 from invitation.store.audit import Audit
@@ -275,7 +274,7 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
         )
         resources = (
             pages,
-            Previews(renderer, PageRenderer(), links, policy=policy, now=clock.now),
+            Previews(renderer, pages.renderer, links, policy=policy, now=clock.now),
             Callbacks(
                 receipts,
                 _receipt_keys(settings),
@@ -409,8 +408,7 @@ async def _prepare(database: Database, parked: ParkedMessages, clock: DatabaseCl
     while True:
         try:
             await clock.measure()
-            await create_indexes(database)
-            await parked.prepare()
+            await asyncio.gather(create_indexes(database), parked.prepare())
         except DatabaseAway:
             log.warning("database.away")
             await asyncio.sleep(1)

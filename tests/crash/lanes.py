@@ -35,6 +35,16 @@ _QUEUES = (
     topology.DIRECTORY_EVENTS,
     topology.DIRECTORY_PARKED,
 )
+_UNSENT = {"outbox.0": {"$exists": True}}
+_RUNNING = {"status": "running"}
+_LEFT_OF_INVITATIONS: Mapping[str, Any] = {
+    "invitations": {"$or": [_UNSENT, {"lease": {"$exists": True}}, {"send_at": {"$exists": True}}]},
+    **dict.fromkeys(("replays", "bulk", "erasures"), _RUNNING),
+}
+_LEFT_OF_DIRECTORY: Mapping[str, Any] = {
+    "dossiers": {"$or": [_UNSENT, {"unfinished_since": {"$ne": None}}]},
+    **dict.fromkeys(("cabinets", "members", "accounts"), _UNSENT),
+}
 _SETTINGS = {
     # One slot: a crash may send one message again, and no more.
     "CONVIVE_DELIVERY_SLOTS": "1",
@@ -271,20 +281,12 @@ class Lane(Stack):
             declared = await self.bus.channel.declare_queue(queue, passive=True)
             if waiting := declared.declaration_result.message_count:
                 return f"{waiting} in {queue}"
-        found = await self.invitations["invitations"].find_one(
-            {"$or": [{"outbox.0": {"$exists": True}}, {"lease": {"$exists": True}}, {"send_at": {"$exists": True}}]},
-            {"history": 0},
-        )
-        if found is not None:
-            return f"invitation {found['_id']}: {found.get('outbox')}, {found.get('lease')}, {found.get('send_at')}"
-        for kind in ("cabinets", "dossiers", "members", "accounts"):
-            if await self.directories[kind].find_one({"outbox.0": {"$exists": True}}) is not None:
-                return f"an outbox of {kind} is not empty"
-        if await self.directories["dossiers"].find_one({"unfinished_since": {"$exists": True, "$ne": None}}):
-            return "a dossier is unfinished"
-        for kind in ("replays", "bulk", "erasures"):
-            if await self.invitations[kind].find_one({"status": "running"}):
-                return f"one of {kind} is running"
+        for database, kinds in ((self.invitations, _LEFT_OF_INVITATIONS), (self.directories, _LEFT_OF_DIRECTORY)):
+            # In one call: this is asked several times for each death.
+            (first, which), *others = kinds.items()
+            also = [{"$unionWith": {"coll": kind, "pipeline": _one(kind, which)}} for kind, which in others]
+            async for left in await database[first].aggregate([*_one(first, which), *also]):
+                return f"left in {left.pop('kind')}: {left}"
         return ""
 
     async def at_rest(self) -> bool:
@@ -302,6 +304,10 @@ class Lane(Stack):
             await until(self.at_rest, within=within, what="at rest", every=0.2)
         except BaseException as error:
             raise AssertionError(f"does not come to rest: {await self.unrest()}") from error
+
+
+def _one(kind: str, which: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [{"$match": which}, {"$limit": 1}, {"$project": {"history": 0}}, {"$set": {"kind": kind}}]
 
 
 async def persist(call: Callable[[], Awaitable[Answer]], within: float = 20) -> Answer:

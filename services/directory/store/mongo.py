@@ -105,8 +105,7 @@ class MongoStore:
     async def prepare(self) -> None:
         """Make the indexes; safe to repeat."""
         async with database_call():
-            for kind, indexes in INDEXES.items():
-                await self._database[kind].create_indexes(indexes)
+            await asyncio.gather(*(self._database[kind].create_indexes(made) for kind, made in INDEXES.items()))
 
     async def announced(self) -> None:
         """Return when what was handed in so far is announced, or left to a sweeper."""

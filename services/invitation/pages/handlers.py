@@ -92,7 +92,7 @@ class LinkPages:
         self._policy = policy
         self._now = now
         self._due_changed = due_changed
-        self._renderer = PageRenderer()
+        self.renderer = PageRenderer()
         self._headers = security_headers(settings.directory_url)
         self._secure = settings.invitation_url.startswith("https://")
 
@@ -161,7 +161,7 @@ class LinkPages:
 
     async def _static(self, request: web.Request) -> web.StreamResponse:
         name = request.match_info["name"]
-        file = self._renderer.static.get(name) or self._renderer.colours(name)
+        file = self.renderer.static.get(name) or self.renderer.colours(name)
         if file is None:
             raise Problem(404)
         return file.response()
@@ -398,7 +398,7 @@ class LinkPages:
     # --- answers ---------------------------------------------------------------------------------------------------
 
     def _page(self, page: pages.Page, where: pages.Visit) -> web.Response:
-        html = self._renderer.render(page, where)
+        html = self.renderer.render(page, where)
         return web.Response(text=html, status=page.status, content_type="text/html", headers=self._headers)
 
     def _page_of(self, dead: DeadLink) -> pages.Page:

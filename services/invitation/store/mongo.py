@@ -87,8 +87,9 @@ _INDEXES_BY_COLLECTION: Mapping[str, Sequence[IndexModel]] = {
 async def create_indexes(database: Database) -> None:
     """Make the indexes that are missing; safe to repeat, and from several processes at once."""
     async with database_call(60):
-        for collection, indexes in _INDEXES_BY_COLLECTION.items():
-            await database[collection].create_indexes(list(indexes))
+        await asyncio.gather(
+            *(database[name].create_indexes(list(indexes)) for name, indexes in _INDEXES_BY_COLLECTION.items())
+        )
 
 
 async def missing_indexes(database: Database) -> list[str]:
