@@ -10,11 +10,11 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from holidays import country_holidays
 from itsdangerous import BadData
 from pymongo import IndexModel
 from pymongo.errors import DuplicateKeyError
 
+from convive_kit.days_off import is_holiday
 from convive_kit.errors import Retry
 from convive_kit.logs import get_logger
 from convive_kit.mongo import Database, database_call
@@ -30,7 +30,6 @@ from directory.store.protocol import Store, settle
 DIGESTS = "digests"
 _INDEXES = [IndexModel("until", name="until", expireAfterSeconds=int(timedelta(days=90).total_seconds()))]
 _PARIS = ZoneInfo("Europe/Paris")
-_HOLIDAYS = country_holidays("FR")
 _SETTLED = timedelta(minutes=1)
 """By when whatever was noted before a moment is on disk."""
 _LEASE = timedelta(minutes=5)
@@ -50,7 +49,7 @@ def due_since(now: datetime) -> datetime:
 
 
 def _is_working_day(day: date) -> bool:
-    return day.isoweekday() <= 5 and day not in _HOLIDAYS
+    return day.isoweekday() <= 5 and not is_holiday(day)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,12 @@ from typing import Any, Literal
 from uuid import uuid4
 
 from aiohttp import web
-from holidays import country_holidays
 from pydantic import SecretStr
 
 from convive_contracts import topology
 from convive_kit.auth import holder_of
 from convive_kit.bus import Bus, BusAway
+from convive_kit.days_off import is_holiday
 from convive_kit.edge import make_app
 from convive_kit.event_log import EventLog
 from convive_kit.feed import Feed
@@ -139,7 +139,7 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
         quiet=QuietHours(
             time.fromisoformat(settings.quiet_from),
             time.fromisoformat(settings.quiet_until),
-            country_holidays("FR").__contains__,
+            is_holiday,
         ),
         lease=settings.delivery_lease,
         attempt_deadline=settings.delivery_lease / 3,

@@ -41,7 +41,7 @@ class Written:
 
 
 class Stationery:
-    """Makes mails; reads the templates of every language when it is made."""
+    """Makes mails; reads a template when it is first needed."""
 
     def __init__(self, mail_from: str) -> None:
         """`mail_from` is the bare address that mails come from; its domain also stands in every Message-ID."""
@@ -95,8 +95,6 @@ def _environment(language: Language) -> Environment:
     untyped.install_gettext_translations(translations(language), newstyle=True)
     untyped.globals["language"] = language
     untyped.filters["name"] = _isolated
-    for name in environment.list_templates():
-        environment.get_template(name)
     return environment
 
 

@@ -10,11 +10,11 @@ from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
-from holidays import country_holidays
 
 from convive_contracts import DIRECTORY_SOURCE, invitation_id, new_event, parse_event, topology
 from convive_contracts.envelope import STRUCTURED
 from convive_contracts.events import InvitationState
+from convive_kit.days_off import is_holiday
 from convive_kit.group_commit import GroupCommit
 from convive_kit.mongo import close_client, open_client
 from convive_kit.outbox import Relay
@@ -35,7 +35,7 @@ from tests.unit.contracts.making import user_data
 pytestmark = [pytest.mark.broker, pytest.mark.database]
 
 PARIS = ZoneInfo("Europe/Paris")
-POLICY = Policy(quiet=QuietHours(time(20), time(8), country_holidays("FR").__contains__))
+POLICY = Policy(quiet=QuietHours(time(20), time(8), is_holiday))
 CABINET = user_data()["cabinet"]["id"]
 
 

@@ -6,14 +6,14 @@ from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from holidays import country_holidays
 from hypothesis import given
 from hypothesis import strategies as st
 
+from convive_kit.days_off import is_holiday
 from invitation.lifecycle.quiet import NEVER_QUIET, QuietHours
 
 PARIS = ZoneInfo("Europe/Paris")
-NIGHTS = QuietHours(time(20), time(8), country_holidays("FR").__contains__)
+NIGHTS = QuietHours(time(20), time(8), is_holiday)
 
 
 def over(at: str, quiet: QuietHours = NIGHTS, zone: str = "Europe/Paris") -> str:
