@@ -293,7 +293,7 @@ class LinkPages:
         names = await self._store.names(invitee)
         firm = pages.Firm(names.cabinet, names.dossier, names.cabinet_phone, invitee.invited_by, names.colour)
         policy, page = self._policy.of(names.policies), page_visit(request, link_path(request), invitee)
-        return Visit(found.invitation, invitee, firm, policy, found.link_sequence, page)
+        return Visit(found.invitation, invitee, found.link_sequence, firm, policy, page)
 
     def _refuse_dead(self, visit: Visit) -> None:
         """Raise `DeadLink` when the link itself opens nothing any more."""

@@ -26,21 +26,18 @@ class Found:
     invitee: Invitee
     link_sequence: int
 
-
-@dataclass(frozen=True, slots=True)
-class Visit:
-    """A genuine link and where its invitation stands."""
-
-    invitation: Invitation
-    invitee: Invitee
-    firm: pages.Firm
-    policy: Policy
-    link_sequence: int
-    page: pages.Visit
-
     @property
     def is_current(self) -> bool:
         return self.link_sequence == self.invitation.link_sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Visit(Found):
+    """The same with the firm around it, and the page it is shown on."""
+
+    firm: pages.Firm
+    policy: Policy
+    page: pages.Visit
 
 
 class DeadLink(Problem):
