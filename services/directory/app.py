@@ -108,7 +108,7 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
     )
     digest_letters = DigestLetters(store, settings.signing_keys, settings.directory_url)
     parked = ParkedMessages(database[PARKED])
-    # Stopped from the last to the first: requests, sweepers, announcements, consumers, then what they wrote.
+    # Stopped from the last to the first: requests, sweepers, consumers, announcements, the bus, then what they wrote.
     process.on_stop("writes", store.drain)
     process.spawn("clock", clock.run())
     imports = Imports(database)
@@ -125,8 +125,8 @@ async def start(process: Process, settings: DirectorySettings, parts: Sequence[P
     metrics.readings.fill(OUTBOX, outbox_reading({kind: database[kind] for kind in store.relays}, clock.now))
     metrics.readings.fill(PARKED_NOW, parked_reading(parked.numbers))
     process.spawn("bus", bus.run())
-    process.on_stop("bus", bus.drain)
     process.on_stop("announcements", store.drain)
+    process.on_stop("consumers", bus.drain)
 
     routes: Sequence[Route] = ()
     guards: Sequence[Guard] = ()

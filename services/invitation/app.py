@@ -145,8 +145,14 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
         attempt_deadline=settings.delivery_lease / 3,
         first_backoff=settings.first_backoff,
     )
+    # Stopped from the last to the first: loops, consumers, requests, what is in the slots, its announcements, the bus,
+    # then the writes.
     process.on_stop("writes", commit.close)
     process.spawn("clock", clock.run())
+    prepared = asyncio.Event()
+    # Consuming begins once there are indexes: without them the first save would be slow and the first race open.
+    process.spawn("bus", bus.run(after=prepared))
+    process.on_stop("announcements", relay.drain)
 
     owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
     works = "worker" in parts
@@ -208,7 +214,6 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
     if works and settings.bounce_place:
         listener = BounceListener(receipts, settings.bounce_place, domain=settings.bounce_domain)
         process.on_stop("bounces", listener.close)
-    process.on_stop("announcements", relay.drain)
     processes, started_at = Processes(database), clock.now()
 
     def seen() -> ProcessSeen:
@@ -306,8 +311,6 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
         )
         routes = [route for resource in resources for route in resource.routes()]
 
-    prepared = asyncio.Event()
-
     async def database_usable() -> None:
         await ping(client)
         if not prepared.is_set():
@@ -340,9 +343,7 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
         process.spawn("event stream", feed.run(process.stopping))
     await _prepare(client[settings.invitation_database], parked, clock)
     prepared.set()
-    # Consuming begins once there are indexes: without them the first save would be slow and the first race open.
-    process.spawn("bus", bus.run())
-    process.on_stop("bus", bus.drain)
+    process.on_stop("consumers", bus.drain)
     process.spawn("presence", presence.run())
     if listener is not None:
         await listener.open()

@@ -248,9 +248,10 @@ class Bus:
         self._consumers: list[_Consumer] = []
         self._publishing: Any = None  # an UnderlayChannel whose interface leaves `wait` out
         self._exchange = ""
+        self._unconfirmed: set[asyncio.Timeout] = set()
         self._broken = asyncio.Event()
         self._ready = asyncio.Event()
-        self._stopping = False
+        self._draining = False
 
     def consume(self, queue: str, handler: Handler, *, park: Park, prefetch: int) -> None:
         """Have `handler` called for every message of `queue`, `prefetch` at a time.
@@ -273,10 +274,13 @@ class Bus:
         """Return when the bus is usable."""
         await self._ready.wait()
 
-    async def run(self) -> None:
-        """Keep the connection until `drain`; returns then."""
+    async def run(self, *, after: asyncio.Event | None = None) -> None:
+        """Keep a connection, made once `after` is set, until cancelled. Returns when it breaks after `drain`: what was
+        still to be published is left to others then."""
+        if after is not None:
+            await after.wait()
         pause = 0.1
-        while not self._stopping:
+        while not self._draining:
             self._broken.clear()
             connection: AbstractConnection | None = None
             try:
@@ -290,21 +294,19 @@ class Bus:
             except _ANY_FAILURE as error:
                 log.warning("bus.away", broker=self._brokers.name, cause=type(error).__name__)
             finally:
-                self._ready.clear()
-                self._publishing = None
+                self._lose()
                 if connection is not None:
                     await self._discard(connection)
                 self._brokers.turn()
-            if not self._stopping:
+            if not self._draining:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 3.0)
 
     async def drain(self) -> None:
-        """Take no more messages, let those in hand come to their end, then close."""
-        self._stopping = True
+        """Take no more messages and let those in hand come to their end. `publish` stays usable."""
+        self._draining = True
         await asyncio.gather(*(consumer.detach() for consumer in self._consumers))
         await asyncio.gather(*(consumer.end() for consumer in self._consumers))
-        self._broken.set()
 
     async def publish(
         self,
@@ -329,16 +331,20 @@ class Bus:
         began, outcome = time.perf_counter(), "away"
         try:
             # Around everything: the client's own timeout covers only the frame.
-            async with nobody_cancelled(), asyncio.timeout(self._publish_timeout):
-                await channel.basic_publish(
-                    body,
-                    exchange=self._exchange,
-                    routing_key=key,
-                    properties=properties,
-                    mandatory=True,
-                    # It waits for the confirm, not for the write before.
-                    wait=False,
-                )
+            async with nobody_cancelled(), asyncio.timeout(self._publish_timeout) as limit:
+                self._unconfirmed.add(limit)
+                try:
+                    await channel.basic_publish(
+                        body,
+                        exchange=self._exchange,
+                        routing_key=key,
+                        properties=properties,
+                        mandatory=True,
+                        # It waits for the confirm, not for the write before.
+                        wait=False,
+                    )
+                finally:
+                    self._unconfirmed.discard(limit)
             outcome = "confirmed"
         except PublishError as error:
             outcome = "unroutable"
@@ -368,9 +374,18 @@ class Bus:
         return channel
 
     def _break(self, *_: object) -> None:
+        self._lose()
+        self._broken.set()
+
+    def _lose(self) -> None:
         self._ready.clear()
         self._publishing = None
-        self._broken.set()
+        # Nobody confirms these any more, and the client does not say so to those that wait for their turn to be
+        # written (aiormq 7.2).
+        now = asyncio.get_running_loop().time()
+        for limit in self._unconfirmed:
+            if not limit.expired():
+                limit.reschedule(now)
 
     @staticmethod
     async def _discard(connection: AbstractConnection) -> None:

@@ -29,6 +29,8 @@ class Process:
         self.stopping = asyncio.Event()
         """Set as soon as the process is asked to end; streams watch it so that they do not hold up the drain."""
         self.crashed = False
+        self.ending: str | None = None
+        """The part that is being stopped."""
         self._stops: list[tuple[str, Callable[[], Awaitable[object]]]] = []
 
     def on_stop(self, name: str, stop: Callable[[], Awaitable[object]]) -> None:
@@ -80,6 +82,7 @@ class Process:
         """Stops everything in reverse order; one part that fails to stop does not keep the others running."""
         while self._stops:
             name, stop = self._stops.pop()
+            self.ending = name
             try:
                 await stop()
             except Exception:
@@ -138,7 +141,9 @@ async def _live(main: Callable[[Process], Awaitable[None]], grace: float) -> int
         async with asyncio.timeout(grace):
             await process.stop()
     except TimeoutError:
-        process.crashed = True
-        log.error("process.drain_timed_out", seconds=grace)
+        log.error("process.drain_timed_out", seconds=grace, part=process.ending)
+        # What did not let itself be cancelled now would not later: the event loop would wait for it for ever.
+        sys.stdout.flush()
+        os._exit(EXIT_CRASHED)
     log.info("process.stopped")
     return EXIT_CRASHED if process.crashed else EXIT_CLEAN

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -29,9 +30,11 @@ class StaticFile:
         return web.Response(body=self.body, content_type=self.content_type, charset="utf-8", headers=headers)
 
 
-def static_files(folder: Path, path: str) -> dict[str, StaticFile]:
-    """The files of a folder by their names, stylesheets with the design tokens; `path` is where they are served."""
-    return {file.name: _static(file, path) for file in sorted(folder.iterdir())}
+def static_files(folder: Path, path: str, *, also: Sequence[str] = ()) -> dict[str, StaticFile]:
+    """The files of a folder by their names, stylesheets with the design tokens, and `also` those of the kit; `path` is
+    where they are served."""
+    files = [*sorted(folder.iterdir()), *(Path(__file__).with_name(name) for name in also)]
+    return {file.name: _static(file, path) for file in files}
 
 
 def _static(file: Path, path: str) -> StaticFile:

@@ -273,6 +273,25 @@ async def test_a_client_is_invited_while_the_client_file_is_created(
     assert (await stack.text(phone)).link
 
 
+async def test_a_list_that_changes_under_a_click_does_not_lose_it(stack: Stack, new_person: NewPerson) -> None:
+    anne = await new_person(words=FRENCH, screen=DESKTOP)
+    page = anne.page
+    cabinet = await at_the_desk(stack, anne, FRENCH, FR)
+    dossier = await stack.new_dossier(cabinet)
+    await stack.add_member(cabinet, dossier, first_name="Sam", last_name="Diallo", invite_by="none")
+    await page.goto(f"{stack.directory.url}/clients/{dossier.id}")
+    await row(anne, "Sam Diallo").get_by_role("button").hover()
+    # As long as the button is pressed, others come; the page hears of them and asks for the list.
+    await page.mouse.down()
+    async with page.expect_response(lambda answer: answer.url == page.url) as asked:
+        await stack.add_member(cabinet, dossier, first_name="Jeanne", last_name="Martin")
+    await (await asked.value).finished()
+    await page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    await page.mouse.up()
+    await shows(anne, "Sam Diallo", FR.sent_by_email)
+    await shows(anne, "Jeanne Martin", FR.sent_by_email)
+
+
 @in_both_languages
 async def test_whoever_was_left_for_later_is_invited_corrected_and_removed(
     stack: Stack, new_person: NewPerson, words: Words, firm: Firm, screen: ViewportSize

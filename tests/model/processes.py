@@ -261,12 +261,12 @@ class InvitationProcess:
         try:
             async with asyncio.timeout(GRACE):
                 bus, *loops = self._running
-                await self._bus.drain()
                 for loop in reversed(loops):
                     await _cancelled(loop)
-                await _cancelled(bus)
-                await self._opened.relay.drain()
+                await self._bus.drain()
                 await self._delivery.drain()
+                await self._opened.relay.drain()
+                await _cancelled(bus)
                 await self._opened.close()
                 self.drained = True
         except TimeoutError:

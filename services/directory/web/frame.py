@@ -50,7 +50,7 @@ class Frame:
     def __init__(self, settings: DirectorySettings) -> None:
         self._settings = settings
         self._secure = settings.directory_url.startswith("https://")
-        self._static = static_files(_ROOM / "static", "/static")
+        self._static = static_files(_ROOM / "static", "/static", also=["replacing.js"])
         self._environments = {language: self._environment(language) for language in LANGUAGES}
 
     def routes(self) -> list[Route]:

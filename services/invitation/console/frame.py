@@ -94,7 +94,7 @@ class Frame:
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
-        self._static = static_files(ROOM / "static", "/ops/static")
+        self._static = static_files(ROOM / "static", "/ops/static", also=["replacing.js"])
         self._environments = {locale: self._in(locale) for locale in LOCALES}
 
     def routes(self) -> list[Route]:

@@ -11,13 +11,14 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from deploy.local.processes import plain_environment
 from deploy.local.programs import REPOSITORY
-from tests.running import Stack
+from tests.running import Stack, until
 
 PROGRAM = (sys.executable, "-m", "invitation.cli")
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -136,6 +137,15 @@ class Terminal:
         if text not in self.screen:
             pytest.fail(f"the terminal never showed {text!r}:\n{self.screen}")
         return self.screen
+
+    async def asks(self, text: str) -> None:
+        """Wait until it has shown this and reads the answer: a key that interrupts just before is noticed by Python
+        only with the next key (a handler runs between two instructions, and the next is the one that waits)."""
+        await self.shows(text)
+        await until(self._sleeps)
+
+    async def _sleeps(self) -> bool:
+        return Path(f"/proc/{self._child.pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
 
     def types(self, keys: str) -> None:
         os.write(self._master, keys.encode())

@@ -248,7 +248,7 @@ async def test_ctrl_c_in_place_of_an_answer_does_nothing(stack: Stack) -> None:
     member, _ = await stack.invite()
     await stack.until_state(member, "sent")
     async with Operator(stack).terminal("invitation", "revoke", member.invitation_id) as terminal:
-        await terminal.shows("which is sent? This cannot be undone. [y/N]")
+        await terminal.asks("which is sent? This cannot be undone. [y/N]")
         terminal.types("\x03")
         assert await terminal.ends() == 130
     assert (await stack.detail(member))["state"] == "sent"

@@ -93,6 +93,16 @@ def test_a_drain_that_takes_too_long_is_cut_off_with_one() -> None:
     assert (code, "process.drain_timed_out" in written) == (1, True)
 
 
+def test_a_part_that_cannot_be_cancelled_does_not_keep_the_process() -> None:
+    work = "async def deaf():\n    while True:\n        try:\n            await asyncio.sleep(60)\n"
+    work += "        except asyncio.CancelledError:\n            pass\nprocess.spawn('deaf', deaf())"
+    program = Program(work, grace=0.2)
+    program.wait_for("process.started")
+    code, written = program.end(signal.SIGTERM)
+    assert code == 1
+    assert "part=deaf" in written
+
+
 def test_a_second_signal_ends_at_once() -> None:
     program = Program("process.on_stop('slow', lambda: asyncio.sleep(60))", grace=60)
     program.wait_for("process.started")

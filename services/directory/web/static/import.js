@@ -4,14 +4,6 @@
 
 const part = document.getElementById("import");
 
-// What can be used keeps the focus when it is put in place anew.
-function holdingFocus(change) {
-  const at = part.contains(document.activeElement) ? document.activeElement : null;
-  const way = at && (at.getAttribute("href") || at.closest("form")?.getAttribute("action"));
-  change();
-  if (way) (part.querySelector(`a[href="${CSS.escape(way)}"]`) || part.querySelector(`form[action="${CSS.escape(way)}"] button`))?.focus();
-}
-
 // False when there is no more to see here: signed out, or no longer allowed.
 async function look() {
   const answer = await fetch(location.href, { credentials: "same-origin", redirect: "manual" });
@@ -20,7 +12,8 @@ async function look() {
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("import");
   if (!fresh) return false;
   part.toggleAttribute("data-running", fresh.hasAttribute("data-running"));
-  holdingFocus(() => part.replaceChildren(...fresh.childNodes));
+  await untilLetGo();
+  replaceContent(part, fresh);
   return true;
 }
 

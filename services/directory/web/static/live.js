@@ -4,16 +4,14 @@
 
 const list = document.querySelector("[data-live]");
 
-// The page is asked for anew, and its list put in place of the old one, unless somebody is at work in it.
+// The page is asked for anew, and its list put in place of the old one.
 async function refresh() {
   const answer = await fetch(location.pathname + location.search, { credentials: "same-origin", redirect: "error" });
   if (!answer.ok) return;
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById(list.id);
   if (!fresh) return;
-  const at = document.activeElement;
-  const way = list.contains(at) ? at.getAttribute("href") || at.closest("form")?.getAttribute("action") : null;
-  list.replaceChildren(...fresh.childNodes);
-  if (way) (list.querySelector(`[href="${CSS.escape(way)}"]`) || list.querySelector(`[action="${CSS.escape(way)}"] button`))?.focus();
+  await untilLetGo();
+  replaceContent(list, fresh);
 }
 
 if (list) {

@@ -13,15 +13,13 @@ async function refresh(address) {
   const answer = await fetch(address, { credentials: "same-origin", redirect: "error" });
   if (!answer.ok) return;
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  await untilLetGo();
   document.querySelector("main").toggleAttribute("data-poll", fresh.querySelector("main[data-poll]") !== null);
   for (const old of document.querySelectorAll("[data-fragment]")) {
     const now = fresh.getElementById(old.id);
     if (now && !isInUse(old) && now.innerHTML !== old.innerHTML) {
       const open = [...old.querySelectorAll("details[open][id]")].map((details) => details.id);
-      const at = old.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
-      old.replaceChildren(...now.childNodes);
-      // Whoever goes through a list by keys stays where they are in it.
-      if (at) old.querySelector(`[href="${CSS.escape(at)}"]`)?.focus();
+      replaceContent(old, now);
       for (const id of open) document.getElementById(id)?.setAttribute("open", "");
       old.querySelectorAll("[data-copy]").forEach(offerToCopy);
     }
