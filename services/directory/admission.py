@@ -109,7 +109,7 @@ class Admission:
         }
         change = Member.added(fields, dossier, cabinet)
         try:
-            return await self._membership.add(change)
+            return await self._membership.add(change, just_read=True)
         except (DuplicateKey, EmailTaken):
             # Perhaps this very call, made before.
             member = await self._store.member(change.after.id)

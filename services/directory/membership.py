@@ -101,11 +101,18 @@ class Membership:
         except EmailTaken:
             log.warning("member.added_by_somebody_else", dossier=change.after.dossier_id)
 
-    async def add(self, change: Change[Member]) -> Member:
+    async def add(self, change: Change[Member], *, just_read: bool = False) -> Member:
         """Save a new member; raises `DuplicateKey`, `EmailTaken`, `DossierArchived` when that came between, or
-        `FieldRefused` for a retired role."""
+        `FieldRefused` for a retired role.
+
+        `just_read`: the dossier was read in this very request. Archived in the moment since, it is the sweeper that
+        removes the member: its last pass (see `archive`) comes later than a request can take. Whoever has held the
+        dossier for longer is told, by another look at it.
+        """
         refuse_unassignable(change.after.role, self._retired)
         member = await self._store.save(change)
+        if just_read:
+            return member
         dossier = await self._store.dossier(member.dossier_id)
         if dossier and dossier.archived_at:
             await self.remove(member.id)

@@ -111,7 +111,7 @@ EXPECTED: Sequence[Scattering] = (
     _scattering("who was never announced, when a person is erased", _INVITATIONS,
                 "held member.email_key member.id", index="held"),
     _scattering("retention", _INVITATIONS, "ended updated_at", index="ended", most=1000),
-    _scattering("what a rebuilding has left to arm", _INVITATIONS, "disarmed", most=1000),
+    _scattering("what a rebuilding has left to arm", _INVITATIONS, "disarmed", most=5000),
     _scattering("whether there is any invitation, when a replay begins", _INVITATIONS, index="_id_", most=1),
     _scattering("a receipt from a provider that names a message by its own id alone", _INVITATIONS,
                 "history.detail.provider_id", index="provider_id", most=1),

@@ -389,6 +389,17 @@ async def test_a_member_added_while_the_dossier_is_archived_is_removed_again(sto
     assert await store.members_of(dossier.id, after=None, limit=10) == []
 
 
+async def test_a_member_added_in_the_moment_in_which_the_dossier_is_archived_is_swept_away(store: AnyStore) -> None:
+    membership, dossier = await opened(store, 0)
+    change = new_member(dossier)
+    await membership.archive(dossier)
+    await membership.add(change, just_read=True)
+    afterwards = Membership(cast("Store", store), lambda: NOW + timedelta(minutes=2))
+    assert await afterwards.sweep() == 1
+    assert await store.members_of(dossier.id, after=None, limit=10) == []
+    assert (await outbox(store)).count("user.removed") == 1
+
+
 async def test_only_the_account_that_redeemed_is_attached(store: AnyStore) -> None:
     membership, dossier = await opened(store, 0)
     member = await membership.add(new_member(dossier))

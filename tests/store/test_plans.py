@@ -209,6 +209,7 @@ async def a_busy_invitation_database(place: Place) -> Calls:
         "MongoStore.history": [partial(store.history, change.after.id)],
         "MongoStore.due": [partial(store.due, NOW, 20, channels) for channels in (["none"], ["email", "sms", "none"])],
         "MongoStore.disarmed": [partial(store.disarmed, 10)],
+        "MongoStore.arm": [partial(store.arm, a_cause(), 10)],
         "MongoStore.is_empty": [store.is_empty],
         "MongoStore.learn_cabinet": [
             partial(store.learn_cabinet, CabinetState(id=CABINETS[0], name="Firm", phone=None), n) for n in (1, 2)

@@ -19,13 +19,14 @@ from invitation.intake.decisions import Decision, decisions
 from invitation.intake.events import Replayed, firms_policy, learn_names
 from invitation.lifecycle.invitation import Cause, Change, Invitation
 from invitation.lifecycle.schedule import Policy
-from invitation.store.protocol import Decide, Store, decide_and_save, decide_and_save_at_once, decide_or_begin
+from invitation.store.protocol import Store, decide_and_save, decide_and_save_at_once, decide_or_begin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
 _ARMED_AT_ONCE = 500
+_ARMED_BY_THE_DATABASE = 5_000
 
 
 class Rebuilding:
@@ -70,14 +71,15 @@ class Rebuilding:
     async def arm(self, mark: Replayed) -> int:
         """Let what is still due come due again; returns how many invitations were armed."""
         armed = 0
+        cause = Cause(self._now(), "system", detail=mark.detail())
+        while some := await self._store.arm(cause, _ARMED_BY_THE_DATABASE):
+            armed += some
         while waiting := await self._store.disarmed(_ARMED_AT_ONCE):
-            await asyncio.gather(*(decide_and_save_at_once(self._store, one, self._armed(mark)) for one in waiting))
+            await asyncio.gather(
+                *(decide_and_save_at_once(self._store, one, lambda it: it.armed(cause)) for one in waiting)
+            )
             armed += len(waiting)
         return armed
-
-    def _armed(self, mark: Replayed) -> Decide:
-        cause = Cause(self._now(), "system", detail=mark.detail())
-        return lambda invitation: invitation.armed(cause)
 
     def _decisions(self, event: Event, mark: Replayed, policy: Policy) -> list[Decision]:
         if event.short_type in ("cabinet.updated", "dossier.updated"):

@@ -141,17 +141,14 @@ class Draft:
             after.remind_at = None
         after.version = before.version + max(1, len(self.entered))
         after.updated_at = cause.at
-        after.due_at = (
-            None
-            if after.disarmed
-            else next_due(
-                state=after.state,
-                lease_until=after.lease.until if after.lease else None,
-                send_at=after.send_at,
-                remind_at=after.remind_at,
-                expires_at=after.expires_at,
-            )
+        due = next_due(
+            state=after.state,
+            lease_until=after.lease.until if after.lease else None,
+            send_at=after.send_at,
+            remind_at=after.remind_at,
+            expires_at=after.expires_at,
         )
+        after.due_at, after.due_once_armed = (None, due) if after.disarmed else (due, None)
         if cause.event_id is not None:
             after.handled = (*before.handled, cause.event_id)[-REMEMBERED_EVENTS:]
         # A tombstone of somebody nobody told us of has nothing to tell.

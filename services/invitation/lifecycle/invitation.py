@@ -68,6 +68,7 @@ class Invitation:
     # While it is rebuilt from the log nothing may come due; `rebuilt_to` is the version of the last fact folded in,
     # `rebuilt_at` when it was announced.
     disarmed: bool = False
+    due_once_armed: datetime | None = None
     rebuilt_to: int | None = None
     rebuilt_at: datetime | None = None
     # When the member was last added again after a removal, and the first link there could be from then on.

@@ -10,7 +10,7 @@ from typing import Any, cast
 from convive_kit.mongo import Document
 from convive_kit.outbox import OutboxEntry
 from invitation.lifecycle.facts import announcements
-from invitation.lifecycle.invitation import Change, Invitation, Invitee, Lease, Step, Told
+from invitation.lifecycle.invitation import Cause, Change, Invitation, Invitee, Lease, Step, Told
 from invitation.lifecycle.schedule import LINK_IS_ALIVE
 from invitation.lifecycle.states import State
 from invitation.store.search import beginnings, phrases
@@ -84,6 +84,7 @@ _PLAIN = (
     "fell_back",
     "expires_at",
     "due_at",
+    "due_once_armed",
     "reason",
     "announced",
     "erased",
@@ -143,6 +144,36 @@ def to_update(change: Change, outbox: list[OutboxEntry]) -> dict[str, Any]:
     if pushes:
         update["$push"] = pushes
     return update
+
+
+ARMED_ALIKE: Document = {
+    "disarmed": True,
+    "removal": None,
+    "$or": [
+        {"due_once_armed": {"$type": "date"}},
+        # Nothing is ever due at these.
+        {
+            "lease": None,
+            "send_at": None,
+            "remind_at": None,
+            "state": {"$nin": [state.value for state in LINK_IS_ALIVE]},
+        },
+    ],
+}
+"""Those at which `Invitation.armed` has nothing to decide."""
+
+
+def armed_update(cause: Cause) -> list[dict[str, Any]]:
+    """The update that carries `Invitation.armed` out for any of them."""
+    step = _without_none({"at": cause.at, "actor": cause.actor, "detail": dict(cause.detail) if cause.detail else None})
+    noted = {"trigger": "armed", "from": "$state", "to": "$state", **{n: {"$literal": v} for n, v in step.items()}}
+    set_fields = {
+        "version": {"$add": ["$version", 1]},
+        "updated_at": {"$literal": cause.at},
+        "due_at": "$due_once_armed",
+        "history": {"$slice": [{"$concatArrays": ["$history", [noted]]}, -KEPT_STEPS]},
+    }
+    return [{"$set": set_fields}, {"$unset": ["disarmed", "due_once_armed"]}]
 
 
 def from_document(document: Mapping[str, Any]) -> Invitation:

@@ -12,7 +12,7 @@ from convive_contracts.envelope import rfc3339
 from convive_contracts.events import CabinetState, DossierState, Policies
 from convive_kit.group_commit import DuplicateKey, VersionConflict
 from convive_kit.outbox import OutboxEntry
-from invitation.lifecycle.invitation import Change, Invitation, Invitee, Step
+from invitation.lifecycle.invitation import Cause, Change, Invitation, Invitee, Step
 from invitation.lifecycle.states import FINAL
 from invitation.store.documents import COLUMNS, KEPT_STEPS, entries, key_of, to_document
 from invitation.store.protocol import Filter, Names, Page, Row, policies_in
@@ -96,6 +96,9 @@ class MemoryStore:
         page = await self.find(which, limit=len(self._invitations))
         if page.items:
             yield [_row(to_document(Change(None, invitation, (), ()), [])) for invitation in page.items]
+
+    async def arm(self, cause: Cause, limit: int) -> int:
+        return 0  # each is decided on its own
 
     async def disarmed(self, limit: int) -> Sequence[Invitation]:
         return [copy(i) for i in self._invitations.values() if i.disarmed][:limit]

@@ -19,14 +19,16 @@ from convive_kit.mongo import Database, Document, database_call
 from convive_kit.outbox import OUTBOX_INDEX, OutboxEntry
 from convive_kit.parked import INDEXES as PARKED_INDEXES
 from convive_kit.runs import RUN_INDEXES
-from invitation.lifecycle.invitation import Change, Invitation, Invitee, Step
+from invitation.lifecycle.invitation import Cause, Change, Invitation, Invitee, Step
 from invitation.store.audit import AUDIT, AUDIT_INDEXES
 from invitation.store.bookmarks import BOOKMARK_INDEXES, BOOKMARKS
 from invitation.store.bulk import BULK
 from invitation.store.documents import (
+    ARMED_ALIKE,
     COLUMNS,
     FLAT,
     WITHOUT_HISTORY,
+    armed_update,
     entries,
     from_document,
     key_of,
@@ -49,6 +51,7 @@ NAMES = "names"
 NAMES_LAST = 1.0
 """Seconds for which a name read is used again: so long may a renamed firm still be called by its old name."""
 _MOST_NAMES = 10_000
+_ARMING_LASTS = 20.0
 
 Announce = Callable[[str, Sequence[OutboxEntry]], None]
 Saved = Callable[[Change], None]
@@ -262,6 +265,14 @@ class MongoStore:
         found = self._invitations.find({"disarmed": True}, WITHOUT_HISTORY).limit(limit)
         async with database_call():
             return [from_document(document) async for document in found]
+
+    async def arm(self, cause: Cause, limit: int) -> int:
+        async with database_call(_ARMING_LASTS):
+            found = self._invitations.find(ARMED_ALIKE, {"_id": 1}).limit(limit)
+            ids = [one["_id"] async for one in found]
+            # One command for all of them, and nothing is read or sent that the database has already.
+            update = await self._invitations.update_many({"_id": {"$in": ids}, **ARMED_ALIKE}, armed_update(cause))
+        return update.modified_count
 
     async def is_empty(self) -> bool:
         async with database_call():

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from convive_contracts.events import CabinetState, DossierState, Policies
 from convive_kit.errors import Retry
 from convive_kit.group_commit import DuplicateKey, VersionConflict
-from invitation.lifecycle.invitation import Change, Invitation, Invitee, Step
+from invitation.lifecycle.invitation import Cause, Change, Invitation, Invitee, Step
 from invitation.lifecycle.schedule import NOTHING_CHOSEN, Policy
 from invitation.lifecycle.states import State
 
@@ -115,6 +115,11 @@ class Store(Protocol):
 
     async def disarmed(self, limit: int) -> Sequence[Invitation]:
         """Invitations that a rebuild has not armed yet."""
+        ...
+
+    async def arm(self, cause: Cause, limit: int) -> int:
+        """Arm up to `limit` of them where that decides nothing but the moment at which they come due; returns how many.
+        With 0 what is left is for `Invitation.armed`."""
         ...
 
     async def is_empty(self) -> bool:
