@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+_Lane = list[tuple[int, Event, Decision]]
+
 _ARMED_AT_ONCE = 500
 _ARMED_BY_THE_DATABASE = 5_000
 
@@ -40,6 +42,8 @@ class Rebuilding:
         self.unbuildable: set[str] = set()
         """Invitations that the log tells of without their `user.created`."""
         self._came_early: set[tuple[str, str]] = set()
+        self._reading = asyncio.Lock()
+        self._last: dict[str, asyncio.Task[list[tuple[int, str]]]] = {}
 
     @property
     def something_came_early(self) -> bool:
@@ -47,21 +51,24 @@ class Rebuilding:
         return bool(self._came_early)
 
     async def fold(self, events: Sequence[Event], mark: Replayed, *, again: bool = False) -> list[str]:
-        """Fold events in; those of one invitation in order, others beside each other. Folding them `again` changes
-        something only where it was said of an invitation before its `user.created`, and no fact tells what came of it.
-        Returns for each what became of it: done, nothing_to_change, no_user_created, or why it was refused."""
-        lanes: dict[str, list[tuple[int, Event, Decision]]] = defaultdict(list)
+        """Fold events in; those of one invitation in order, others beside each other. The next ones may be handed over
+        before this returns: they keep the order, too. Folding them `again` changes something only where it was said of
+        an invitation before its `user.created`, and no fact tells what came of it. Returns for each what became of it:
+        done, nothing_to_change, no_user_created, or why it was refused."""
+        lanes: dict[str, _Lane] = defaultdict(list)
         outcomes = ["nothing_to_change"] * len(events)
-        for number, event in enumerate(events):
-            try:
-                if await learn_names(self._quiet, event) == "kept":
-                    outcomes[number] = "done"
-                policy = await firms_policy(self._quiet, event, self._policy)
-                for decision in self._decisions(event, mark, policy):
-                    lanes[decision.invitation_id].append((number, event, decision))
-            except Reject as refused:
-                outcomes[number] = refused.slug
-        for lane in await asyncio.gather(*(self._fold_in_order(lane, again) for lane in lanes.values())):
+        async with self._reading:
+            for number, event in enumerate(events):
+                try:
+                    if await learn_names(self._quiet, event) == "kept":
+                        outcomes[number] = "done"
+                    policy = await firms_policy(self._quiet, event, self._policy)
+                    for decision in self._decisions(event, mark, policy):
+                        lanes[decision.invitation_id].append((number, event, decision))
+                except Reject as refused:
+                    outcomes[number] = refused.slug
+            folding = [self._begin(id, lane, again) for id, lane in lanes.items()]
+        for lane in await asyncio.gather(*folding):
             for number, outcome in lane:
                 # An event about several invitations was done if it changed one of them.
                 if outcomes[number] != "done":
@@ -94,7 +101,21 @@ class Rebuilding:
             return [Decision(fact.invitation_id, lambda i: i.restored(name, fact, folded, policy))]
         return decisions(event, cause, policy)
 
-    async def _fold_in_order(self, lane: list[tuple[int, Event, Decision]], again: bool) -> list[tuple[int, str]]:
+    def _begin(self, id: str, lane: _Lane, again: bool) -> asyncio.Task[list[tuple[int, str]]]:
+        task = self._last[id] = asyncio.create_task(self._fold_in_order(lane, again, self._last.get(id)))
+
+        def over(_: object) -> None:
+            if self._last[id] is task:
+                del self._last[id]
+
+        task.add_done_callback(over)
+        return task
+
+    async def _fold_in_order(
+        self, lane: _Lane, again: bool, before: asyncio.Task[list[tuple[int, str]]] | None
+    ) -> list[tuple[int, str]]:
+        if before is not None:
+            await asyncio.wait([before])
         outcomes: list[tuple[int, str]] = []
         for number, event, decision in lane:
             try:

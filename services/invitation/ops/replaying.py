@@ -8,11 +8,12 @@ folded with sending disarmed, then what is still due is armed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from convive_contracts.envelope import Event, EventError, parse_event
 from convive_kit.bus import Incoming
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from invitation.intake.rebuilding import Rebuilding
 
 _SAMPLE = 10
+Group = TypeVar("Group")
+Done = TypeVar("Done")
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,15 +167,21 @@ class Replayer(Runner[Replay]):
             if not first and whole and not rebuilding.something_came_early:
                 break  # all of it was folded in here, and there is nothing that a second time would change
             rebuilding.unbuildable.clear()
-            async with aclosing(_groups(self._from_log(replay), AT_ONCE)) as groups:
-                async for group in groups:
-                    matching = [one for one in group if await self._matches(wanted, one)]
-                    outcomes = await rebuilding.fold(
-                        [one.event for one in matching if one.event is not None], mark, again=not first
-                    )
+
+            async def fold(group: list[Recorded], first: bool = first) -> tuple[int | str, int, list[str]]:
+                matching = [one for one in group if await self._matches(wanted, one)]
+                events = [one.event for one in matching if one.event is not None]
+                return group[-1].position, len(matching), await rebuilding.fold(events, mark, again=not first)
+
+            async with (
+                aclosing(_groups(self._from_log(replay), AT_ONCE)) as groups,
+                # What is looked up to see whether it matches must have been folded in.
+                aclosing(_overlapping(groups, fold, 1 if wanted.asks_for_a_place else 2)) as folded,
+            ):
+                async for position, matched, outcomes in folded:
                     if first:
-                        replay.matched += len(matching)
-                        replay.position = group[-1].position
+                        replay.matched += matched
+                        replay.position = position
                         replay.count([outcome for outcome in outcomes if outcome != "no_user_created"])
                     else:
                         replay.count([outcome for outcome in outcomes if outcome == "done"])
@@ -223,6 +232,24 @@ async def _groups(recorded: AsyncGenerator[Recorded], size: int) -> AsyncGenerat
         reading.cancel()
         await asyncio.wait([reading])
         await recorded.aclose()
+
+
+async def _overlapping(
+    groups: AsyncGenerator[Group], work: Callable[[Group], Coroutine[Any, Any, Done]], most: int
+) -> AsyncGenerator[Done]:
+    """What `work` makes of each group, in order; up to `most` are at work beside each other."""
+    under_way: deque[asyncio.Task[Done]] = deque()
+    try:
+        async for group in groups:
+            under_way.append(asyncio.create_task(work(group)))
+            while len(under_way) >= most:
+                yield await under_way.popleft()
+        while under_way:
+            yield await under_way.popleft()
+    finally:
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
 
 
 def _shown(one: Recorded) -> dict[str, Any]:

@@ -163,17 +163,20 @@ ARMED_ALIKE: Document = {
 """Those at which `Invitation.armed` has nothing to decide."""
 
 
-def armed_update(cause: Cause) -> list[dict[str, Any]]:
-    """The update that carries `Invitation.armed` out for any of them."""
-    step = _without_none({"at": cause.at, "actor": cause.actor, "detail": dict(cause.detail) if cause.detail else None})
-    noted = {"trigger": "armed", "from": "$state", "to": "$state", **{n: {"$literal": v} for n, v in step.items()}}
-    set_fields = {
-        "version": {"$add": ["$version", 1]},
-        "updated_at": {"$literal": cause.at},
-        "due_at": "$due_once_armed",
-        "history": {"$slice": [{"$concatArrays": ["$history", [noted]]}, -KEPT_STEPS]},
+def armed_update(cause: Cause, state: State) -> dict[str, Any]:
+    """The update that carries `Invitation.armed` out for any of them in that state."""
+    return {
+        "$inc": {"version": 1},
+        "$set": {"updated_at": cause.at},
+        "$rename": {"due_once_armed": "due_at"},
+        "$unset": {"disarmed": ""},
+        "$push": {
+            "history": {
+                "$each": [_step(Step(cause.at, "armed", state, state, cause.actor, detail=cause.detail))],
+                "$slice": -KEPT_STEPS,
+            }
+        },
     }
-    return [{"$set": set_fields}, {"$unset": ["disarmed", "due_once_armed"]}]
 
 
 def from_document(document: Mapping[str, Any]) -> Invitation:

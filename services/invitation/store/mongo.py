@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -20,6 +21,7 @@ from convive_kit.outbox import OUTBOX_INDEX, OutboxEntry
 from convive_kit.parked import INDEXES as PARKED_INDEXES
 from convive_kit.runs import RUN_INDEXES
 from invitation.lifecycle.invitation import Cause, Change, Invitation, Invitee, Step
+from invitation.lifecycle.states import State
 from invitation.store.audit import AUDIT, AUDIT_INDEXES
 from invitation.store.bookmarks import BOOKMARK_INDEXES, BOOKMARKS
 from invitation.store.bulk import BULK
@@ -267,12 +269,16 @@ class MongoStore:
             return [from_document(document) async for document in found]
 
     async def arm(self, cause: Cause, limit: int) -> int:
+        armed = 0
         async with database_call(_ARMING_LASTS):
-            found = self._invitations.find(ARMED_ALIKE, {"_id": 1}).limit(limit)
-            ids = [one["_id"] async for one in found]
-            # One command for all of them, and nothing is read or sent that the database has already.
-            update = await self._invitations.update_many({"_id": {"$in": ids}, **ARMED_ALIKE}, armed_update(cause))
-        return update.modified_count
+            by_state: dict[str, list[str]] = defaultdict(list)
+            async for one in self._invitations.find(ARMED_ALIKE, {"state": 1}).limit(limit):
+                by_state[one["state"]].append(one["_id"])
+            # A command for all in one state: nothing is read or sent that the database has already.
+            for state, ids in by_state.items():
+                which = {"_id": {"$in": ids}, "state": state, **ARMED_ALIKE}
+                armed += (await self._invitations.update_many(which, armed_update(cause, State(state)))).modified_count
+        return armed
 
     async def is_empty(self) -> bool:
         async with database_call():
