@@ -42,7 +42,7 @@ from tests.bench.stage import Stage
 
 INTAKE, DUE, LIST, PAGE = "taking in an event", "sending what is due", "first page of the list", "link page"
 KINDS = (INTAKE, DUE, LIST, PAGE)
-_CACHE_GB = 2.0
+_CACHE_GB = 8.0
 _BYTES_EACH = 2600
 """On disk at the most: document, indexes and what a checkpoint needs besides."""
 _MANY = 2000
