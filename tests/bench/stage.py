@@ -32,6 +32,8 @@ from deploy.local.services import Surroundings
 from deploy.local.trouble import CannotStart
 from tests.bench.samples import Sample
 
+_CACHE_GB = 2.0
+"""Of the database: with less than what a hundred thousand invitations take, all would be measured from its files."""
 _IN_MEMORY = Path("/dev/shm")
 _ENOUGH = 6 * 1024**3
 _OVERLAPPING = 500
@@ -48,7 +50,7 @@ class Stage:
         self.in_memory = place == _IN_MEMORY
         self.folder = Path(tempfile.mkdtemp(prefix="convive-bench-", dir=place))
         self._broker = Broker(self.folder / "broker")
-        self._server = Database(self.folder / "database")
+        self._server = Database(self.folder / "database", cache_gb=_CACHE_GB)
         self._database = ""
 
     async def __aenter__(self) -> Self:
