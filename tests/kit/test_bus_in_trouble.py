@@ -147,14 +147,11 @@ async def test_a_publish_that_waits_while_we_close_the_connection_is_unknown_and
 
 async def test_publishes_that_wait_for_their_turn_to_be_written_end_with_the_connection(amqp_url: str) -> None:
     async with running(amqp_url, Heard(), publish_timeout=3600) as bus:
-        channel = cast("Any", bus._publishing)
         publishing = [
             asyncio.create_task(bus.publish(key=KEY, body=b"x", message_id=f"{number}")) for number in range(200)
         ]
-        # The first have been handed over, most stand in line.
-        while not channel.confirmations:
-            await asyncio.sleep(0)
-        bus._break()
+        # In the turn in which each of them has begun: one has the channel, the others stand in line.
+        asyncio.get_running_loop().call_soon(bus._break)
         async with asyncio.timeout(30):
             outcomes = await asyncio.gather(*publishing, return_exceptions=True)
         assert {type(outcome) for outcome in outcomes} == {BusAway}

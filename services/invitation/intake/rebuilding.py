@@ -116,6 +116,7 @@ class Rebuilding:
     ) -> list[tuple[int, str]]:
         if before is not None:
             await asyncio.wait([before])
+            before.result()  # what could not be written must not be overtaken
         outcomes: list[tuple[int, str]] = []
         for number, event, decision in lane:
             try:
