@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
-from aio_pika.exceptions import AMQPError
+from aio_pika.exceptions import AMQPError, DeliveryError, PublishError
 from pydantic import BaseModel
 
 from convive_contracts import topology
@@ -129,7 +129,15 @@ class Publisher:
         # Around everything: aio-pika's own timeout starts only once there is a connection.
         async with nobody_cancelled(), asyncio.timeout(self._timeout):
             exchange = await self._connected()
-            await exchange.publish(message_of(event), routing_key=key, mandatory=True)
+            try:
+                await exchange.publish(message_of(event), routing_key=key, mandatory=True)
+            except PublishError:
+                raise
+            except DeliveryError:
+                # A channel may go on refusing everything once a queue has lost its leader in the wrong moment.
+                if exchange is self._exchange:
+                    await self._disconnect()
+                raise
         return event
 
     async def _connected(self) -> AbstractExchange:

@@ -2,7 +2,8 @@
 
 aio-pika's robust classes restore much by themselves, but not all (a queue deleted under a consumer stays gone), and two
 restorers make states nobody tested. So this uses the plain connection and one rule: whatever breaks, the connection is
-thrown away, made anew, the topology declared again and every consumer attached again.
+thrown away, made anew, the topology declared again and every consumer attached again. Where the broker only refuses
+what is published, the channel for it is thrown away, and the consumers go on.
 
 Messages go through aio-pika's underlying channel, as they are: a publish does not wait until the one before it has left
 (many leave in one write), and what is done in the same moment is acknowledged by one frame.
@@ -20,7 +21,7 @@ from typing import Any, cast
 import aio_pika
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractIncomingMessage
-from aio_pika.exceptions import PublishError
+from aio_pika.exceptions import DeliveryError, PublishError
 from aiormq.abc import AbstractChannel as UnderlayChannel
 from aiormq.abc import DeliveredMessage
 from pamqp.commands import Basic
@@ -38,6 +39,8 @@ _ANY_FAILURE = (Exception,)
 _PERSISTENT = 2
 _HEARTBEAT = 8
 """Seconds. The client gives a silent connection up after about three of them."""
+_REFUSED_PAUSE = 1.0
+"""Seconds for which a channel for publishing is kept at least, however often the broker refuses."""
 
 
 class BusAway(Retry):
@@ -246,10 +249,12 @@ class Bus:
         self._published = published
         self._declare = declare
         self._consumers: list[_Consumer] = []
-        self._publishing: Any = None  # an UnderlayChannel whose interface leaves `wait` out
+        self._publisher: AbstractChannel | None = None
+        self._publishing: Any = None  # its UnderlayChannel, whose interface leaves `wait` out
         self._exchange = ""
         self._unconfirmed: set[asyncio.Timeout] = set()
         self._broken = asyncio.Event()
+        self._trouble = asyncio.Event()
         self._ready = asyncio.Event()
         self._draining = False
 
@@ -282,6 +287,7 @@ class Bus:
         pause = 0.1
         while not self._draining:
             self._broken.clear()
+            self._trouble.clear()
             connection: AbstractConnection | None = None
             try:
                 async with asyncio.timeout(15):
@@ -290,7 +296,7 @@ class Bus:
                 self._ready.set()
                 pause = 0.1
                 log.info("bus.connected", broker=self._brokers.name)
-                await self._broken.wait()
+                await self._until_broken(connection)
             except _ANY_FAILURE as error:
                 log.warning("bus.away", broker=self._brokers.name, cause=type(error).__name__)
             finally:
@@ -349,6 +355,10 @@ class Bus:
         except PublishError as error:
             outcome = "unroutable"
             raise Unroutable(key) from error
+        except DeliveryError as refused:
+            if channel is self._publishing:
+                self._trouble.set()
+            raise BusAway from refused
         except _ANY_FAILURE as error:
             raise BusAway from error
         finally:
@@ -359,11 +369,36 @@ class Bus:
         channel = await self._open_channel(connection, on_return_raises=True)
         # Before anything is consumed: what the first messages lead to must not find the bus away.
         self._exchange = (await self._declare(channel)).name
-        self._publishing = await channel.get_underlay_channel()
+        await self._publish_through(channel)
         for consumer in self._consumers:
             # A channel each: a prefetch of its own, and a slow queue does not hold up another.
             own = await self._open_channel(connection, on_return_raises=False)
             await consumer.attach(await own.get_underlay_channel())
+
+    async def _publish_through(self, channel: AbstractChannel) -> None:
+        self._publishing = await channel.get_underlay_channel()
+        self._publisher = channel
+
+    async def _until_broken(self, connection: AbstractConnection) -> None:
+        """Return when the connection has to be made anew. Until then publish through another channel whenever the
+        broker has refused something: a channel that meets a queue or stream in the moment in which its leader is lost
+        may go on refusing everything (seen with RabbitMQ 3.10), and the next one knows the leader."""
+        while True:
+            await self._trouble.wait()
+            if self._broken.is_set():
+                return
+            log.warning("bus.publish_refused", broker=self._brokers.name)
+            refusing = self._publisher
+            async with asyncio.timeout(15):
+                await self._publish_through(await self._open_channel(connection, on_return_raises=True))
+            if not self._broken.is_set():
+                self._trouble.clear()
+            if refusing is not None:
+                refusing.close_callbacks.discard(self._break)
+                await self._discard(refusing)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_REFUSED_PAUSE):
+                    await self._broken.wait()
 
     async def _open_channel(self, connection: AbstractConnection, *, on_return_raises: bool) -> AbstractChannel:
         channel = await connection.channel(publisher_confirms=True, on_return_raises=on_return_raises)
@@ -376,10 +411,11 @@ class Bus:
     def _break(self, *_: object) -> None:
         self._lose()
         self._broken.set()
+        self._trouble.set()
 
     def _lose(self) -> None:
         self._ready.clear()
-        self._publishing = None
+        self._publisher = self._publishing = None
         # Nobody confirms these any more, and the client does not say so to those that wait for their turn to be
         # written (aiormq 7.2).
         now = asyncio.get_running_loop().time()
@@ -388,10 +424,10 @@ class Bus:
                 limit.reschedule(now)
 
     @staticmethod
-    async def _discard(connection: AbstractConnection) -> None:
+    async def _discard(used: AbstractConnection | AbstractChannel) -> None:
         with suppress(*_ANY_FAILURE):
             async with asyncio.timeout(3):
-                await connection.close()
+                await used.close()
 
 
 def incoming_from(queue: str, message: AbstractIncomingMessage | DeliveredMessage) -> Incoming:

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
 from pymongo import AsyncMongoClient
 
 from convive_kit.event_log import EventLog
@@ -97,11 +98,17 @@ class Site:
         async with AsyncMongoClient[dict[str, Any]](self.mongo_url, timeoutMS=10_000) as client:
             invitations = client[_DATABASE]["invitations"]
 
-            async def all_sent() -> int:
-                number = await invitations.count_documents(done)
-                return number if number >= load.count else 0
+            async def all_sent() -> bool:
+                return await invitations.count_documents(done) >= load.count
 
-            await until(all_sent, within=within, what=f"{load.count} invitations sent and announced", every=0.2)
+            try:
+                await until(all_sent, within=within, what=f"{load.count} invitations sent and announced", every=0.2)
+            except pytest.fail.Exception as failed:
+                states = Counter([each["state"] async for each in invitations.find({}, {"state": 1})])
+                failed.add_note(f"{dict(states)}, {await invitations.count_documents(done)} of them announced")
+                for service in ("directory", "invitation"):
+                    failed.add_note(f"{service}: …{(self._folder / f'{service}.log').read_text()[-5000:]}")
+                raise
 
     async def look(self, load: Load) -> Found:
         """Hold what is there against what was published."""

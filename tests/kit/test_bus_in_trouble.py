@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncGenerator, Generator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from aio_pika import Message
+from aio_pika.abc import AbstractQueue
+from aio_pika.exceptions import DeliveryError
 
 from convive_contracts import topology
 from convive_contracts.publisher import Publisher, declare_topology
@@ -156,6 +159,49 @@ async def test_publishes_that_wait_for_their_turn_to_be_written_end_with_the_con
             outcomes = await asyncio.gather(*publishing, return_exceptions=True)
         assert {type(outcome) for outcome in outcomes} == {BusAway}
         await publish_until_kept(bus, b"after")
+
+
+async def test_after_a_refusal_another_channel_publishes_and_what_is_in_hand_stays_there(amqp_url: str) -> None:
+    go_on = asyncio.Event()
+
+    async def slowly(_: Incoming) -> None:
+        await go_on.wait()
+
+    heard = Heard(slowly)
+    async with _full(amqp_url) as full, Proxy(amqp_url) as proxy, running(proxy.url, heard) as bus:
+        refusing = bus._publishing
+        with pytest.raises(BusAway):
+            await bus.publish(key=KEY, body=b"refused here", message_id="1")
+        await until(lambda: bus._publishing is not refusing)
+        assert bus.healthy
+        await until(lambda: heard.bodies == [b"refused here"])  # the other queue of that key has it
+        await full.purge()
+        assert await publish_until_kept(bus, b"after") == 1
+        go_on.set()
+        await until(lambda: heard.bodies == [b"refused here", b"after"])
+        assert not any(message.redelivered for message in heard.messages)
+        assert proxy.connections == 1
+
+
+async def test_a_publisher_that_is_refused_says_so_and_connects_anew(amqp_url: str) -> None:
+    async with _full(amqp_url) as full, Proxy(amqp_url) as proxy, Publisher(proxy.url, source="/payroll") as publisher:
+        with pytest.raises(DeliveryError):
+            await publisher.publish("user.created", subject=MEMBER, data=user_data(), id="first")
+        await full.purge()
+        await publisher.publish("user.created", subject=MEMBER, data=user_data(), id="first")
+        assert proxy.connections == 2
+
+
+@asynccontextmanager
+async def _full(url: str) -> AsyncGenerator[AbstractQueue]:
+    """A queue beside those of the product, which takes what they take, and has no place for more."""
+    async with outside(url) as channel:
+        exchange = await declare_topology(channel)
+        arguments = {"x-max-length": 1, "x-overflow": "reject-publish"}
+        queue = await channel.declare_queue("full", exclusive=True, arguments=arguments)
+        await channel.default_exchange.publish(Message(b"in the way"), routing_key=queue.name)
+        await queue.bind(exchange, routing_key=KEY)
+        yield queue
 
 
 async def test_whoever_cancels_a_publish_sees_it_cancelled(amqp_url: str) -> None:

@@ -76,13 +76,15 @@ class Channel:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.prefetch = 1
-        self.close_callbacks = connection.close_callbacks
-
+        self.close_callbacks: set[Callable[..., Any]] = set()
         self.on_consumer_cancel_callbacks = connection.cancelled_callbacks
         self.consumer: Consumer | None = None
 
     async def get_underlay_channel(self) -> Channel:
         return self
+
+    async def close(self) -> None:
+        await self.connection.hop()
 
     async def basic_qos(self, *, prefetch_count: int, timeout: float) -> None:
         self.prefetch = prefetch_count

@@ -26,9 +26,11 @@ def link_to(page: Answer, rel: str) -> str:
 async def people(stack: Stack, number: int) -> tuple[Cabinet, list[Member]]:
     cabinet = await stack.new_cabinet()
     dossier = await stack.new_dossier(cabinet)
-    members = [await stack.add_member(cabinet, dossier) for _ in range(number)]
-    for member in members:
-        await stack.until_state(member, "sent")
+    members: list[Member] = []
+    for _ in range(number):
+        # One after the other: two that were taken in within one millisecond have no order by time.
+        members.append(await stack.add_member(cabinet, dossier))
+        await stack.until_state(members[-1], "sent")
     return cabinet, members
 
 
