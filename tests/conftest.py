@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import types
 
 import hypothesis
 import pytest
 
+from deploy.local import addresses
 from tests.real_parts import (
     amqp_url,
     broker,
@@ -56,6 +58,9 @@ def pytest_configure() -> None:
     # A busy machine is no bug: speed lives in the benchmarks.
     hypothesis.settings.register_profile("convive", deadline=None, print_blob=True)
     hypothesis.settings.load_profile("convive")
+    # Each worker of a run picks from ports of its own: no other takes one between the choice and its use.
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    addresses.PORTS = addresses.PORTS[int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) :: workers]
 
 
 def _interrupt(number: int, frame: types.FrameType | None) -> None:

@@ -12,7 +12,7 @@ from typing import cast
 LOOPBACK = "127.0.0.1"
 # Below the range from which the kernel serves outgoing connections: a port found free here is not taken by
 # somebody's outgoing connection a moment later.
-_RANGE = range(20_000, 32_000)
+PORTS = range(20_000, 32_000)
 
 
 def is_free(port: int) -> bool:
@@ -30,7 +30,7 @@ def is_free(port: int) -> bool:
 def free_port(besides: Iterable[int] = ()) -> int:
     """A port nobody listens on, none of `besides`."""
     taken = set(besides)
-    for port in random.SystemRandom().sample(_RANGE, k=500):
+    for port in random.SystemRandom().sample(PORTS, k=500):
         if port not in taken and is_free(port):
             return port
     raise OSError("no free port found on the loopback interface")

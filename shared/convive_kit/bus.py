@@ -20,7 +20,7 @@ from typing import Any, cast
 
 import aio_pika
 import structlog
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractIncomingMessage
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
 from aio_pika.exceptions import DeliveryError, PublishError
 from aiormq.abc import AbstractChannel as UnderlayChannel
 from aiormq.abc import DeliveredMessage
@@ -430,9 +430,9 @@ class Bus:
                 await used.close()
 
 
-def incoming_from(queue: str, message: AbstractIncomingMessage | DeliveredMessage) -> Incoming:
-    """The message as received from `queue`: as the client's channel delivers it, or wrapped by aio-pika."""
-    properties: Any = message if isinstance(message, AbstractIncomingMessage) else message.header.properties
+def incoming_from(queue: str, message: DeliveredMessage) -> Incoming:
+    """The message as received from `queue`."""
+    properties = message.header.properties
     return Incoming(
         queue=queue,
         routing_key=message.routing_key or "",

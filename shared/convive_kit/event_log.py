@@ -15,8 +15,8 @@ from typing import Any, Literal, cast
 
 import aio_pika
 import aiormq
-from aio_pika.abc import AbstractIncomingMessage
 from aio_pika.exceptions import AMQPError
+from aiormq.abc import DeliveredMessage
 
 from convive_contracts import topology
 from convive_contracts.brokers import Brokers
@@ -30,7 +30,7 @@ _TIME_LIMIT = 15.0
 _AWAY = (TimeoutError, AMQPError, aiormq.exceptions.AMQPError, OSError, RuntimeError)
 
 Start = int | datetime | Literal["first", "last", "next"]
-Arriving = asyncio.Queue[AbstractIncomingMessage | None]
+Arriving = asyncio.Queue[DeliveredMessage | None]
 """Messages as they come; None once nothing more will."""
 
 
@@ -60,10 +60,9 @@ class EventLog:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_SILENCE * 6):
                     while True:
-                        async with asyncio.timeout(limit):
-                            message = await _next(arriving)
+                        message = await _next(arriving, limit)
                         newest = _offset(message)
-                        await message.ack()
+                        await _acknowledge(message)
                         limit = _SILENCE
         return newest
 
@@ -75,19 +74,17 @@ class EventLog:
         async with self._consuming(start) as arriving:
             taken = 0
             while True:
-                async with _outages(), asyncio.timeout(_TIME_LIMIT):
-                    message = await _next(arriving)
+                async with _outages():
+                    message = await _next(arriving, _TIME_LIMIT)
                 offset = _offset(message)
                 if offset > last:
                     return
                 if not isinstance(start, int) or offset >= start:  # a chunk may begin before the offset asked for
                     yield Logged(offset, incoming_from(self._stream, message))
                 taken += 1
-                if (
-                    taken % _ACKNOWLEDGED_AT_ONCE == 0
-                ):  # an acknowledgement only asks for more: a stream forgets nothing
-                    async with _outages():
-                        await message.ack(multiple=True)
+                if taken % _ACKNOWLEDGED_AT_ONCE == 0:
+                    # An acknowledgement only asks for more: a stream forgets nothing.
+                    await _acknowledge(message)
                 if offset == last:
                     return
 
@@ -102,8 +99,7 @@ class EventLog:
                 offset = _offset(message)
                 if not isinstance(start, int) or offset >= start:
                     yield Logged(offset, incoming_from(self._stream, message))
-                async with _outages():
-                    await message.ack()
+                await _acknowledge(message)
 
     @asynccontextmanager
     async def _consuming(self, start: Start) -> AsyncGenerator[Arriving]:
@@ -122,12 +118,12 @@ class EventLog:
             connection.close_callbacks.add(ended)
             channel = await connection.channel()
             channel.close_callbacks.add(ended)
+            # As they come, without the client's object around each: a rebuild reads millions.
+            underlay = await channel.get_underlay_channel()
             # The broker cancels a consumer when its stream is deleted.
-            cast("Any", await channel.get_underlay_channel()).on_consumer_cancel_callbacks.add(ended)
-            await channel.set_qos(prefetch_count=_PREFETCH)
-            queue = await channel.get_queue(self._stream, ensure=False)
-            arguments: dict[str, Any] = {_OFFSET: start}
-            await queue.consume(arriving.put, arguments=arguments)
+            cast("Any", underlay).on_consumer_cancel_callbacks.add(ended)
+            await underlay.basic_qos(prefetch_count=_PREFETCH)
+            await underlay.basic_consume(self._stream, arriving.put, arguments={_OFFSET: start})
         try:
             yield arriving
         finally:
@@ -136,15 +132,26 @@ class EventLog:
                     await connection.close()
 
 
-async def _next(arriving: Arriving) -> AbstractIncomingMessage:
-    message = await arriving.get()
+async def _next(arriving: Arriving, limit: float | None = None) -> DeliveredMessage:
+    """The next message; `limit` in seconds."""
+    try:
+        message = arriving.get_nowait()
+    except asyncio.QueueEmpty:
+        async with asyncio.timeout(limit):
+            message = await arriving.get()
     if message is None:
         raise BusAway
     return message
 
 
-def _offset(message: AbstractIncomingMessage) -> int:
-    offset = message.headers.get(_OFFSET)
+async def _acknowledge(message: DeliveredMessage) -> None:
+    """This one and all before it."""
+    async with _outages():
+        await message.channel.basic_ack(message.delivery_tag or 0, multiple=True, wait=False)
+
+
+def _offset(message: DeliveredMessage) -> int:
+    offset = (message.header.properties.headers or {}).get(_OFFSET)
     if not isinstance(offset, int):
         raise BusAway("The log's messages carry no offset.")
     return offset

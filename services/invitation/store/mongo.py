@@ -274,10 +274,16 @@ class MongoStore:
             by_state: dict[str, list[str]] = defaultdict(list)
             async for one in self._invitations.find(ARMED_ALIKE, {"state": 1}).limit(limit):
                 by_state[one["state"]].append(one["_id"])
-            # A command for all in one state: nothing is read or sent that the database has already.
+            # Two commands for all in one state: nothing is read or sent that the database has already, and it carries a
+            # command out on one core.
             for state, ids in by_state.items():
-                which = {"_id": {"$in": ids}, "state": state, **ARMED_ALIKE}
-                armed += (await self._invitations.update_many(which, armed_update(cause, State(state)))).modified_count
+                update = armed_update(cause, State(state))
+                middle = len(ids) // 2
+                halves = [
+                    {"_id": {"$in": half}, "state": state, **ARMED_ALIKE} for half in (ids[:middle], ids[middle:])
+                ]
+                for done in await asyncio.gather(*(self._invitations.update_many(half, update) for half in halves)):
+                    armed += done.modified_count
         return armed
 
     async def is_empty(self) -> bool:
