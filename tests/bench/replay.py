@@ -21,7 +21,8 @@ from tests.bench.stage import Stage
 from tests.bench.startup import until_ready
 
 INTAKE, KNOWN, REBUILT = "taken in", "replayed where all is known", "rebuilt where all is lost"
-_LOOK_EVERY = 0.05
+_LOOK_EVERY = 0.25
+"""Seconds. A rebuild keeps a core busy, and each look takes some of it."""
 
 
 @dataclass(frozen=True, slots=True)
