@@ -280,7 +280,9 @@ class MongoStore:
                 update = armed_update(cause, State(state))
                 middle = len(ids) // 2
                 halves = [
-                    {"_id": {"$in": half}, "state": state, **ARMED_ALIKE} for half in (ids[:middle], ids[middle:])
+                    {"_id": {"$in": half}, "state": state, **ARMED_ALIKE}
+                    for half in (ids[:middle], ids[middle:])
+                    if half
                 ]
                 for done in await asyncio.gather(*(self._invitations.update_many(half, update) for half in halves)):
                     armed += done.modified_count
