@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -172,16 +173,17 @@ class MongoStore:
         return await self._learn(f"dossier:{state.id}", order, {"name": state.name})
 
     async def _learn(self, id: str, order: int, fields: Document) -> bool:
-        # An upsert that finds something newer misses and runs into its `_id`: then there is nothing to learn.
-        try:
-            async with database_call():
-                await self._names.update_one(
-                    {"_id": id, "order": {"$lt": order}}, {"$set": {**fields, "order": order}}, upsert=True
-                )
-        except DuplicateKeyError:
-            return False
-        self._known_names.pop(id, None)
-        return True
+        # An upsert that finds something newer misses and runs into its `_id`: then there is nothing to learn. Once, it
+        # may be something older that was inserted in the same moment.
+        for _ in range(2):
+            with suppress(DuplicateKeyError):
+                async with database_call():
+                    await self._names.update_one(
+                        {"_id": id, "order": {"$lt": order}}, {"$set": {**fields, "order": order}}, upsert=True
+                    )
+                self._known_names.pop(id, None)
+                return True
+        return False
 
     def _ask_name(self, id: str) -> asyncio.Future[Document | None]:
         now = time.monotonic()
