@@ -40,9 +40,9 @@ _ONLY = os.environ.get("CONVIVE_CRASH_ONLY", "")
 _EVERY = os.environ.get("CONVIVE_EVERY_CRASH_POINT") == "1"
 _ENUMERATE = os.environ.get("CONVIVE_ENUMERATE") == "1"
 _SEED = int(os.environ.get("CONVIVE_CRASH_SEED", "1"))
-# Beyond the first, only what has not come to all of its places yet: some are come to when one of two wins a race.
+# Beyond the first, only what has not come to all of its places yet: some are come to by who loses a race.
 _RECORDINGS = 3 if _ENUMERATE else 20
-_TRIES = 5
+_TRIES = 20
 _MOST_TIMES = 4
 
 pytestmark = [pytest.mark.broker, pytest.mark.database, pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -114,13 +114,13 @@ def enumerated() -> dict[str, Any]:
     return json.loads(ENUMERATION.read_text()) if ENUMERATION.exists() else {"places": {}, "awaits": {}}
 
 
-async def record(lane: Lane, scenario: Scenario, seen: Seen, name: str) -> None:
-    """Let a scenario happen undisturbed and note where its victim waits."""
+async def record(lane: Lane, scenario: Scenario, seen: Seen, name: str, *, dawdle: bool) -> None:
+    """Let a scenario happen and note where its victim waits, who may `dawdle` to lose races."""
     guest = await scenario.prepare(lane)
     await lane.rest()
     await lane.forget_others(guest.member.invitation_id)
     child = lane.children[scenario.victim]
-    child.ask("record", loops=scenario.loops)
+    child.ask("record", loops=scenario.loops, dawdle=dawdle)
     await scenario.act(lane, guest)
     await until_over(lane, scenario, guest)
     told = child.ask("stop")
@@ -138,14 +138,16 @@ async def until_over(lane: Lane, scenario: Scenario, guest: Guest) -> None:
     await lane.rest()
 
 
-async def crash(lane: Lane, scenario: Scenario, point: Point) -> bool:
-    """Kill the victim at a place, begin it anew and check that all is well; False when it never came there."""
+async def crash(lane: Lane, scenario: Scenario, point: Point, *, dawdle: bool) -> bool:
+    """Kill the victim, who may `dawdle` to lose races, at a place, begin it anew and check that all is well; False when
+    it never came there."""
     guest = await scenario.prepare(lane)
     await lane.rest()
     await lane.forget_others(guest.member.invitation_id)
     child = lane.children[scenario.victim]
     before = child.deaths
-    child.ask("kill", place=point.place, moment=point.moment, times=point.times, loops=scenario.loops)
+    where = {"place": point.place, "moment": point.moment, "times": point.times}
+    child.ask("kill", **where, loops=scenario.loops, dawdle=dawdle)
 
     async def watch_over() -> bool:
         while True:
@@ -191,16 +193,16 @@ async def test_every_await_is_enumerated(lanes: Sequence[Lane], seen: Seen) -> N
         unseen = {place for places in known["places"].values() for place in places} - seen.all
         if number and not unseen and not _ENUMERATE:
             break
-        # Some places are come to only when two things race: whoever may come there tries again.
+        # Some places are come to only by who loses a race: whoever may come there tries again, and dawdles.
         waiting = iter(
             [name for name in SCENARIOS if not number or _ENUMERATE or unseen & set(known["places"].get(name, ()))]
         )
 
-        async def work(lane: Lane, names: Iterator[str] = waiting) -> None:
+        async def work(lane: Lane, names: Iterator[str] = waiting, number: int = number) -> None:
             async with lane.open():
                 for name in names:
                     try:
-                        await record(lane, SCENARIOS[name], seen, name)
+                        await record(lane, SCENARIOS[name], seen, name, dawdle=number > 0)
                     except BaseException as error:
                         error.add_note(f"while nothing was killed: {name}")
                         raise
@@ -269,7 +271,7 @@ async def test_a_process_may_die_at_any_await(lanes: Sequence[Lane], seen: Seen)
             if number:
                 # Some places are come to in a young process only, such as where it connects.
                 await lane.children[scenario.victim].begin_anew()
-            if await crash(lane, scenario, point):
+            if await crash(lane, scenario, point, dawdle=number > 0):
                 return True
         return False
 

@@ -4,6 +4,9 @@ It steps the coroutine of each task itself. Whenever one suspends, the chain of 
 innermost function of ours, and the place is named after it and the functions of ours above it. The process can be
 killed **at** an await (what it waits for has been asked for, the answer is not here) or **after** it (the answer is
 here, and nothing was done with it yet).
+
+Some places are come to only by who loses a race. Where the process is told to dawdle, half of its tasks leave many an
+answer lying about for a while before they go on, so that whoever hardly ever loses does.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import dis
 import gc
 import json
 import os
+import random
 import signal
 import socket
 import sys
@@ -55,6 +59,9 @@ LOOPS = frozenset(
     )
 )
 """Tasks that run all the time. They belong to a scenario only where it says so."""
+
+_DAWDLE = 0.15
+"""Seconds for which an answer is left lying about at most."""
 
 _Behind = ("async_generator_asend", "async_generator_athrow", "coroutine_wrapper", "async_generator_wrapped_value")
 
@@ -128,6 +135,7 @@ class Watch:
         self._places: Counter[str] = Counter()
         self._awaits: set[tuple[str, str, str]] = set()
         self._target: tuple[str, str, int] | None = None
+        self._dawdling = False
 
     def factory(self, loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Future[Any]:
         """A task factory: the loop's tasks run under watch."""
@@ -164,6 +172,15 @@ class Watch:
                 return True
         return False
 
+    def dawdle(self, task: int) -> asyncio.Future[None] | None:
+        """What a slow task waits for before it takes an answer that is here; None when it goes on at once."""
+        if not self._dawdling or task not in self.busy or random.random() < 0.5:
+            return None
+        loop = asyncio.get_running_loop()
+        later: asyncio.Future[None] = loop.create_future()
+        loop.call_later(random.uniform(0, _DAWDLE), _arrive, later)
+        return later
+
     def serve(self, control: socket.socket) -> None:
         """Do what the other end says, line by line; in a thread of its own."""
         with control, control.makefile("rw") as lines:
@@ -176,17 +193,24 @@ class Watch:
             case "record":
                 self._places, self._awaits = Counter(), set()
                 self._loops, self._recording = frozenset(order["loops"]), True
+                self._dawdling = order["dawdle"]
             case "stop":
-                self._recording, self._loops = False, frozenset()
+                self._recording, self._loops, self._dawdling = False, frozenset(), False
                 return {"places": dict(self._places), "awaits": sorted(self._awaits)}
             case "kill":
                 self._loops = frozenset(order["loops"])
                 self._target = (order["place"], order["moment"], order["times"])
+                self._dawdling = order["dawdle"]
             case "spare":
-                self._target, self._loops = None, frozenset()
+                self._target, self._loops, self._dawdling = None, frozenset(), False
             case _:
                 return {"busy": sorted(self.busy.values())}
         return {}
+
+
+def _arrive(later: asyncio.Future[None]) -> None:
+    if not later.done():
+        later.set_result(None)
 
 
 def _is_idle(place: str) -> bool:
@@ -207,11 +231,18 @@ class _Stepped(Coroutine[Any, Any, Any]):
         self._watch = watch
         self._before: tuple[FrameType, int] | None = None
         self._doomed: FrameType | None = None
+        self._slow = random.random() < 0.5
+        self._dawdled = False
 
     def send(self, value: Any) -> Any:
+        if self._slow and not self._dawdled and (later := self._watch.dawdle(id(self))) is not None:
+            self._dawdled = True
+            return next(later.__await__())
+        self._dawdled = False
         return self._step(lambda: self._coroutine.send(value))
 
     def throw(self, *error: Any) -> Any:
+        self._dawdled = False
         return self._step(lambda: self._coroutine.throw(*error))
 
     def close(self) -> None:
