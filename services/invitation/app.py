@@ -179,11 +179,11 @@ async def start(process: Process, settings: InvitationSettings, parts: Sequence[
         slots=settings.delivery_slots if works else 0,
         observe=metrics.attempted,
     )
-    due = DueLoop(store, delivery, policy=policy, now=clock.now)
+    replays = Replays(database)
+    due = DueLoop(store, delivery, policy=policy, now=clock.now, rebuilt=replays.rebuilt)
     intake = Intake(store, delivery, policy=policy, now=clock.now, due_changed=due.wake)
     receipts = Receipts(store, references, policy=policy, now=clock.now, due_changed=due.wake)
     parked = ParkedMessages(database[PARKED])
-    replays = Replays(database)
     event_log = EventLog(settings.amqp_url.get_secret_value())
     quiet = MongoStore(database, commit, announce=None)
     replayer = Replayer(

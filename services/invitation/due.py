@@ -8,7 +8,7 @@ run the loop: each claim is a compare-and-swap, and whoever loses it goes on to 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -37,9 +37,12 @@ class DueLoop:
         *,
         policy: Policy,
         now: Callable[[], datetime],
+        rebuilt: Callable[[], Awaitable[bool]],
         every: float = 1.0,
     ) -> None:
-        """`every`: seconds between looks when nobody calls `wake`."""
+        """`rebuilt` tells whether what a rebuild has folded in may come due. `every`: seconds between looks when nobody
+        calls `wake`."""
+        self._rebuilt = rebuilt
         self._store = store
         self._delivery = delivery
         self._policy = policy
@@ -73,16 +76,29 @@ class DueLoop:
         """Handle one batch of what is due; True when there may be more."""
         channels = self._delivery.open_channels() if self._delivery.room > 0 else []
         limit = max(self._delivery.room, 100)
-        due = await self._store.due(self._now(), limit, [*channels, "none"])
+        due = await self._due(limit, [*channels, "none"])
         results = await asyncio.gather(*(self._handle(invitation) for invitation in due), return_exceptions=True)
         for failure in (result for result in results if isinstance(result, BaseException)):
             raise failure
         return len(due) == limit or self._delivery.room == 0
 
+    async def _due(self, limit: int, channels: Sequence[str]) -> Sequence[Invitation]:
+        now = self._now()
+        due = await self._store.due(now, limit, channels)
+        if len(due) < limit:
+            # In this order: what a rebuild still changed after it was found here is not saved, its version tells.
+            folded_in = await self._store.due_once_armed(now, limit - len(due), channels)
+            if folded_in and await self._rebuilt():
+                return [*due, *folded_in]
+        return due
+
     async def _handle(self, invitation: Invitation) -> None:
         now = self._now()
         policy = await policy_for(self._store, invitation, self._policy)
-        change = invitation.came_due(Cause(now, "system"), policy)
+        cause = Cause(now, "system")
+        change = invitation.armed(cause)
+        due = (change.after if change else invitation).came_due(cause, policy)
+        change = then(change, due) if change else due
         wanted = change.after if change else invitation
         if change is not None and not wanted.wants_sending(now):
             with suppress(VersionConflict):

@@ -40,6 +40,7 @@ from tests.crash.guests import (
     invited_beside_another,
     invited_beside_others,
     known_everywhere,
+    known_to_the_log_alone,
     own_member,
     publish,
     refused,
@@ -143,6 +144,7 @@ def _all() -> dict[str, Scenario]:
         ("a person is erased", "id", known_everywhere, erase, is_erased, erased, RUN),
         ("the log is replayed", "i", invited, replay_log, is_replayed, replayed, RUN),
         ("the database is rebuilt", "i", invited, rebuild, is_replayed, rebuilt, RUN),
+        ("who was rebuilt is written to", "i", known_to_the_log_alone, rebuild, SENT, sent_once, (*RUN, *DUE)),
     )
     victims: dict[str, Victim] = {"i": "invitation", "d": "directory"}
     return {

@@ -15,12 +15,13 @@ from convive_kit.errors import Reject
 from invitation.delivery.slots import Delivery
 from invitation.intake.events import Intake, Replayed
 from invitation.intake.rebuilding import Rebuilding
+from invitation.lifecycle.invitation import Cause
 from invitation.lifecycle.schedule import Policy
-from invitation.store.protocol import Store
+from invitation.store.protocol import Store, decide_and_save
 
 POLICY = Policy(link_life=timedelta(days=14), lease=timedelta(seconds=60), reminders=())
 LATER = datetime(2026, 6, 1, 8, 0, tzinfo=UTC)
-"""When a rebuild is over and what is due is armed."""
+"""When a rebuild is over and what is due comes due."""
 
 
 def message_of(recorded: Mapping[str, Any]) -> Incoming:
@@ -60,14 +61,17 @@ async def hear(store: Store, recorded: Sequence[Mapping[str, Any]]) -> list[str]
     return outcomes
 
 
-async def rebuild(store: Store, recorded: Sequence[Mapping[str, Any]]) -> None:
-    """Fold the messages into an empty store, as the log is: twice, then armed."""
+async def rebuild(store: Store, recorded: Sequence[Mapping[str, Any]], invitations: Sequence[str]) -> None:
+    """Fold the messages into an empty store, as the log is: twice; then arm these, as the due loop does."""
     mark = Replayed("a replay", "somebody", "to know")
     rebuilding = Rebuilding(store, store, policy=POLICY, now=lambda: LATER)
     events = [event_of(one) for one in recorded]
     await rebuilding.fold(events, mark)
     await rebuilding.fold(events, mark, again=True)
     await rebuilding.arm(mark)
+    over = Cause(LATER, "system")
+    for id in invitations:
+        await decide_and_save(store, id, lambda invitation: invitation.armed(over))
 
 
 SHOWN = (

@@ -101,7 +101,7 @@ async def test_a_golden_life_heard_twice_changes_nothing_the_second_time(name: s
 async def test_a_golden_life_rebuilds_the_state_it_rebuilt_then(name: str, store: Store) -> None:
     life = LIVES[name]
 
-    await rebuild(store, life["events"])
+    await rebuild(store, life["events"], list(life["rebuilt"]))
 
     there = await shown(store, list(life["rebuilt"]))
     unchanged(life["rebuilt"], there)

@@ -287,6 +287,13 @@ class ReplayRows:
     async def end(self, replay: Replay, owner: str, now: datetime) -> None:
         await self.record(replay, owner, now)
 
+    async def rebuilt(self) -> bool:
+        async def act() -> bool:
+            last = [replay.status for replay in self._rows.values() if replay.rebuild and not replay.dry_run][-1:]
+            return last == ["done"]
+
+        return await through(self._world, "replay", lambda: self._world.remote(act))
+
     async def give_back(self, replay: Replay, owner: str) -> None:
         if self._leases.get(replay.id, ("",))[0] == owner:
             self._leases[replay.id] = (owner, self._world.now() - timedelta(seconds=1))

@@ -146,7 +146,9 @@ class InvitationProcess:
             places_per_slot=2,
             monotonic=world.loop.time,
         )
-        self.due = due = DueLoop(store, delivery, policy=POLICY, now=now, every=SELDOM)
+        self.due = due = DueLoop(
+            store, delivery, policy=POLICY, now=now, rebuilt=database.replays.rebuilt, every=SELDOM
+        )
         intake = Intake(store, delivery, policy=POLICY, now=now, due_changed=due.wake)
         self.replayer = Replayer(
             database.replays,

@@ -342,10 +342,8 @@ class Scene:
                 return f"{invitation.id} waits to be sent"
             if invitation.remind_at is not None:
                 return f"{invitation.id} is to be reminded of"
-            if invitation.due_at is not None and invitation.due_at <= now:
+            if any(at is not None and at <= now for at in (invitation.due_at, invitation.due_once_armed)):
                 return f"{invitation.id} is due"
-            if invitation.disarmed:
-                return f"{invitation.id} is disarmed"
         return None
 
     def check(self) -> None:

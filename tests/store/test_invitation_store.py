@@ -418,45 +418,43 @@ async def test_whoever_loses_race_after_race_is_told_to_come_back(made: Made) ->
         await decide_and_save(cast("Store", NeverInTime()), change.after.id, lambda i: i.opened(a_cause(), POLICY))
 
 
-# --- arming what was rebuilt ---------------------------------------------------------------------------------------
+# --- what was rebuilt ----------------------------------------------------------------------------------------------
 
 
 def a_disarmed(state: State, **fields: Any) -> Invitation:
     invitation = an_invitation(state)
     due = invitation.due_at
-    return replace(invitation, id=str(uuid4()), disarmed=True, due_at=None, due_once_armed=due, **fields)
+    return replace(invitation, id=str(uuid4()), **{"disarmed": True, "due_at": None, "due_once_armed": due, **fields})
 
 
-@pytest.mark.database
-@pytest.mark.parametrize("state", list(State))
-async def test_those_armed_together_are_as_if_each_had_been_decided(mongo: Made, state: State) -> None:
-    cause = a_cause(later(days=3), detail={"replay": "replay-1", "$reason": "$lost"})
-    alone = a_disarmed(state)
-    together = replace(alone, id=str(uuid4()))
-    assert mongo.database is not None
-    for one in (alone, together):
-        await mongo.store.save(Change(None, one, (Step(NOW, "created", State.PENDING, state, "system"),), ()))
-    await decide_and_save(mongo.store, alone.id, lambda i: i.armed(cause))
+async def test_what_was_rebuilt_comes_due_apart_from_all_else(made: Made) -> None:
+    by_age = [
+        a_disarmed(State.SENT, channel="email", due_once_armed=NOW - timedelta(seconds=age)) for age in (5, 3, 4, 1)
+    ]
+    by_sms = a_disarmed(State.SENT, channel="sms", due_once_armed=NOW)
+    not_yet = a_disarmed(State.SENT, channel="email", due_once_armed=later(seconds=1))
+    await made.put(*by_age, by_sms, not_yet, a_disarmed(State.ACTIVE), due_at(NOW))
 
-    assert (await mongo.store.arm(cause, 10), await mongo.store.arm(cause, 10)) == (1, 0)
-    # All but the id, and the numbers of the writes.
-    look = mongo.database[INVITATIONS].find({}, {"_id": 0, "writes": 0})
-    one, other = [document async for document in look]
-    assert one == other
-    assert await there(mongo, together.id) == replace(
-        together, disarmed=False, due_at=together.due_once_armed, due_once_armed=None,
-        version=together.version + 1, updated_at=cause.at,
-    )  # fmt: skip
+    assert [i.due_at for i in await made.store.due(NOW, 9, ["email", "sms"])] == [NOW]
+    found = await made.store.due_once_armed(NOW, 3, ["email"])
+    assert [i.due_once_armed for i in found] == [NOW - timedelta(seconds=age) for age in (5, 4, 3)]
+    assert [i.id for i in await made.store.due_once_armed(NOW, 3, ["sms"])] == [by_sms.id]
+    assert await made.store.disarmed() == 6
 
 
-@pytest.mark.database
-async def test_no_more_are_armed_together_than_asked_for_and_those_to_decide_on_are_left(mongo: Made) -> None:
+async def test_an_armed_one_is_among_the_others(made: Made) -> None:
+    one = a_disarmed(State.SENT, due_once_armed=NOW)
+    await made.put(one)
+    await decide_and_save(made.store, one.id, lambda i: i.armed(a_cause()))
+    assert await made.store.disarmed() == 0
+    assert await made.store.due_once_armed(later(days=99), 9, ["email"]) == []
+    assert [i.id for i in await made.store.due(later(days=99), 9, ["email"])] == [one.id]
+
+
+async def test_those_that_the_log_says_were_removed_are_to_be_decided_on(made: Made) -> None:
     removed = a_disarmed(State.SENT, removal=Told(NOW, 2))
-    of_before = replace(a_disarmed(State.SENT), due_once_armed=None)  # written by a version that did not say when
-    await mongo.put(removed, of_before, *(a_disarmed(State.SENT) for _ in range(3)))
-
-    assert [await mongo.store.arm(a_cause(), 2) for _ in range(3)] == [2, 1, 0]
-    assert {one.id for one in await mongo.store.disarmed(10)} == {removed.id, of_before.id}
+    await made.put(removed, a_disarmed(State.SENT), replace(a_new().after, removal=Told(NOW, 2)))
+    assert [one.id for one in await made.store.disarmed_and_removed(10)] == [removed.id]
 
 
 # --- what the database does for it -------------------------------------------------------------------------------

@@ -177,7 +177,8 @@ async def a_busy_invitation_database(place: Place) -> Calls:
     change = a_new(first_name="Jeanne")
     await store.save(change)
     await store.learn_cabinet(CabinetState(id=CABINETS[0], name="Cabinet", phone=None), 1)
-    await database[INVITATIONS].update_many({"member.id": str(UUID(int=101))}, {"$set": {"disarmed": True}})
+    folded_in = {"disarmed": True, "due_once_armed": NOW, "removal": {"time": NOW}}
+    await database[INVITATIONS].update_many({"member.id": str(UUID(int=101))}, {"$set": folded_in})
     bulks, replays, erasures = Bulks(database, INVITATIONS), Replays(database), Erasures(database)
     people, bookmarks, sign_outs = People(database[INVITATIONS]), Bookmarks(database), SignOuts(database)
     processes = Processes(database)
@@ -189,7 +190,7 @@ async def a_busy_invitation_database(place: Place) -> Calls:
         await audit.begin(a_record(at, number))
         await tokens.create(f"token.{number}", "reader", "ops", at)
         await bulks.begin(Bulk(**a_run(at), action="revoke"))
-        await replays.begin(Replay(**a_run(at), origin="parked", frozen_at=NOW))
+        await replays.begin(Replay(**a_run(at), origin="log", frozen_at=NOW, rebuild=number == 50))
         await erasures.begin(Erasure(**a_run(at)))
     await database["parked"].insert_many([a_parked(number) for number in range(500)])
     bulk, replay = await bulks.claim("worker", NOW), await replays.claim("worker", NOW)
@@ -208,8 +209,9 @@ async def a_busy_invitation_database(place: Place) -> Calls:
         "MongoStore.save": [partial(store.save, opened)],
         "MongoStore.history": [partial(store.history, change.after.id)],
         "MongoStore.due": [partial(store.due, NOW, 20, channels) for channels in (["none"], ["email", "sms", "none"])],
-        "MongoStore.disarmed": [partial(store.disarmed, 10)],
-        "MongoStore.arm": [partial(store.arm, a_cause(), 10)],
+        "MongoStore.due_once_armed": [partial(store.due_once_armed, NOW, 20, ["email", "sms", "none"])],
+        "MongoStore.disarmed": [store.disarmed],
+        "MongoStore.disarmed_and_removed": [partial(store.disarmed_and_removed, 10)],
         "MongoStore.is_empty": [store.is_empty],
         "MongoStore.learn_cabinet": [
             partial(store.learn_cabinet, CabinetState(id=CABINETS[0], name="Firm", phone=None), n) for n in (1, 2)
@@ -234,6 +236,7 @@ async def a_busy_invitation_database(place: Place) -> Calls:
         "Bulks.forget": [partial(bulks.forget, "run-1")],
         **calls_of_runs("Bulks", bulks, bulk, Bulk(**a_run(NOW), action="revoke")),
         **calls_of_runs("Replays", replays, replay, Replay(**a_run(NOW), origin="parked", frozen_at=NOW)),
+        "Replays.rebuilt": [replays.rebuilt],
         "Audit.begin": [partial(audit.begin, a_record(NOW, 1))],
         "Audit.end": [partial(audit.end, a_record(NOW, 1))],
         "Audit.latest": [

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from convive_kit.outbox import OUTBOX_INDEX, outbox_waiting
 from convive_kit.parked import ParkedMessages
 from invitation.store.due import overdue
 from invitation.store.mongo import INVITATIONS, create_indexes
-from invitation.store.replays import Replays
+from invitation.store.replays import Replay, Replays
 from tests.unit.lifecycle.making import NOW, later
 
 pytestmark = pytest.mark.database
@@ -37,6 +38,35 @@ async def test_what_is_due_is_counted_with_how_late_the_longest_due_is(there: Da
         ]
     )
     assert await overdue(there, NOW) == (2, 90.0)
+
+
+@pytest.mark.parametrize(
+    ("rebuilds", "over"),
+    [
+        ([], False),
+        ([{"status": "done"}], True),
+        ([{"status": "running"}], False),
+        ([{"status": "aborted"}], False),
+        ([{"status": "failed"}], False),
+        ([{"status": "aborted"}, {"status": "done"}], True),
+        ([{"status": "done"}, {"status": "running"}], False),
+        ([{"status": "done"}, {"status": "running", "dry_run": True}], True),
+        ([{"status": "done"}, {"status": "running", "rebuild": False}], True),
+    ],
+)
+async def test_what_was_folded_in_is_due_once_the_last_rebuild_is_over(
+    there: Database, rebuilds: Sequence[dict[str, Any]], over: bool
+) -> None:
+    await create_indexes(there)
+    folded_in = {"_id": "folded in", "channel": "email", "due_once_armed": later(seconds=-120), "disarmed": True}
+    await there[INVITATIONS].insert_many([folded_in, {"_id": "late", "channel": "sms", "due_at": later(seconds=-90)}])
+    for number, fields in enumerate(rebuilds):
+        what = {"rebuild": True, **fields}
+        await Replays(there).begin(
+            Replay(id=f"{number}", actor="ops", created_at=later(seconds=number), origin="log", frozen_at=NOW, **what)
+        )
+    assert await Replays(there).rebuilt() is over
+    assert await overdue(there, NOW) == ((2, 120.0) if over else (1, 90.0))
 
 
 async def test_an_outbox_tells_how_many_wait_and_since_when(there: Database) -> None:

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 _Lane = list[tuple[int, Event, Decision]]
 
 _ARMED_AT_ONCE = 500
-_ARMED_BY_THE_DATABASE = 5_000
 
 
 class Rebuilding:
@@ -76,17 +75,15 @@ class Rebuilding:
         return outcomes
 
     async def arm(self, mark: Replayed) -> int:
-        """Let what is still due come due again; returns how many invitations were armed."""
-        armed = 0
+        """Decide what the log left open: whoever it says was removed is revoked if that was lost. All others are armed
+        when they come due: each was written once for the log, and need not be written again for its end. Returns at how
+        many invitations something is going to come due."""
         cause = Cause(self._now(), "system", detail=mark.detail())
-        while some := await self._store.arm(cause, _ARMED_BY_THE_DATABASE):
-            armed += some
-        while waiting := await self._store.disarmed(_ARMED_AT_ONCE):
+        while removed := await self._store.disarmed_and_removed(_ARMED_AT_ONCE):
             await asyncio.gather(
-                *(decide_and_save_at_once(self._store, one, lambda it: it.armed(cause)) for one in waiting)
+                *(decide_and_save_at_once(self._store, one, lambda it: it.log_ended(cause)) for one in removed)
             )
-            armed += len(waiting)
-        return armed
+        return await self._store.disarmed()
 
     def _decisions(self, event: Event, mark: Replayed, policy: Policy) -> list[Decision]:
         if event.short_type in ("cabinet.updated", "dossier.updated"):

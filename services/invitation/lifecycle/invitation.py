@@ -459,19 +459,26 @@ class Invitation:
         facts_decide = again or self.state is State.REVOKED or self.began_at is not None
         return facts_decide and self.rebuilt_at is not None and time <= self.rebuilt_at
 
+    def log_ended(self, cause: Cause) -> Change | None:
+        """All of the log is folded in. A removal in it revokes now if the fact that follows from it is not in it: that
+        was lost with the outbox."""
+        lost = self.removal is not None and not self._redeemed_after(self.removal)
+        if not (self.disarmed and lost and counts(Trigger.REVOKED, self.state)):
+            return self.armed(cause)
+        draft = Draft(self, cause)
+        draft.after.disarmed = False
+        draft.stop_sending()
+        draft.after.reason = "removed"
+        draft.fire(Trigger.REVOKED)
+        return draft.done()
+
     def armed(self, cause: Cause) -> Change | None:
-        """All of the log is folded in: what is still due may happen again."""
+        """The rebuild is over: what is still due may happen again."""
         if not self.disarmed:
             return None
         draft = Draft(self, cause)
         draft.after.disarmed = False
-        if self.removal is not None and counts(Trigger.REVOKED, self.state) and not self._redeemed_after(self.removal):
-            # The removal is in the log and the fact that follows from it is not: it was lost with the outbox.
-            draft.stop_sending()
-            draft.after.reason = "removed"
-            draft.fire(Trigger.REVOKED)
-        else:
-            draft.note("armed")
+        draft.note("armed")
         return draft.done()
 
     # --- what operators and firms do ------------------------------------------------------------------------------

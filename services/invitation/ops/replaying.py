@@ -2,7 +2,7 @@
 
 Never back through the exchange, where other teams would see them again and the log would grow. What is done stays
 done, so replaying the whole log into a healthy system changes nothing. Into an empty one it rebuilds: the log is
-folded with sending disarmed, then what is still due is armed.
+folded with sending disarmed; what is still due comes due when the rebuild is over.
 """
 
 from __future__ import annotations

@@ -125,7 +125,7 @@ def invitation_fields(invitation: Invitation) -> dict[str, Any]:
         "created_at": invitation.created_at,
         "updated_at": invitation.updated_at,
         "expires_at": invitation.expires_at,
-        "due_at": invitation.due_at,
+        "due_at": invitation.due_at or invitation.due_once_armed,
     }
 
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 from convive_kit.mongo import Document
 from convive_kit.outbox import OutboxEntry
 from invitation.lifecycle.facts import announcements
-from invitation.lifecycle.invitation import Cause, Change, Invitation, Invitee, Lease, Step, Told
+from invitation.lifecycle.invitation import Change, Invitation, Invitee, Lease, Step, Told
 from invitation.lifecycle.schedule import LINK_IS_ALIVE
 from invitation.lifecycle.states import State
 from invitation.store.search import beginnings, phrases
@@ -146,37 +146,8 @@ def to_update(change: Change, outbox: list[OutboxEntry]) -> dict[str, Any]:
     return update
 
 
-ARMED_ALIKE: Document = {
-    "disarmed": True,
-    "removal": None,
-    "$or": [
-        {"due_once_armed": {"$type": "date"}},
-        # Nothing is ever due at these.
-        {
-            "lease": None,
-            "send_at": None,
-            "remind_at": None,
-            "state": {"$nin": [state.value for state in LINK_IS_ALIVE]},
-        },
-    ],
-}
-"""Those at which `Invitation.armed` has nothing to decide."""
-
-
-def armed_update(cause: Cause, state: State) -> dict[str, Any]:
-    """The update that carries `Invitation.armed` out for any of them in that state."""
-    return {
-        "$inc": {"version": 1},
-        "$set": {"updated_at": cause.at},
-        "$rename": {"due_once_armed": "due_at"},
-        "$unset": {"disarmed": ""},
-        "$push": {
-            "history": {
-                "$each": [_step(Step(cause.at, "armed", state, state, cause.actor, detail=cause.detail))],
-                "$slice": -KEPT_STEPS,
-            }
-        },
-    }
+DISARMED_AND_REMOVED: Document = {"disarmed": True, "removal": {"$exists": True}}
+"""Those at which more is to be decided, once all of the log is folded in, than when something comes due."""
 
 
 def from_document(document: Mapping[str, Any]) -> Invitation:

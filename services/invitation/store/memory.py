@@ -12,7 +12,7 @@ from convive_contracts.envelope import rfc3339
 from convive_contracts.events import CabinetState, DossierState, Policies
 from convive_kit.group_commit import DuplicateKey, VersionConflict
 from convive_kit.outbox import OutboxEntry
-from invitation.lifecycle.invitation import Cause, Change, Invitation, Invitee, Step
+from invitation.lifecycle.invitation import Change, Invitation, Invitee, Step
 from invitation.lifecycle.states import FINAL
 from invitation.store.documents import COLUMNS, KEPT_STEPS, entries, key_of, to_document
 from invitation.store.protocol import Filter, Names, Page, Row, policies_in
@@ -53,10 +53,12 @@ class MemoryStore:
         return list(self._histories.get(id, ()))
 
     async def due(self, now: datetime, limit: int, channels: Sequence[str]) -> Sequence[Invitation]:
-        due = [
-            i for i in self._invitations.values() if i.channel in channels and i.due_at is not None and i.due_at <= now
-        ]
-        return [copy(i) for i in sorted(due, key=lambda i: i.due_at or now)[:limit]]
+        return self._due("due_at", now, limit, channels)
+
+    def _due(self, moment: str, now: datetime, limit: int, channels: Sequence[str]) -> Sequence[Invitation]:
+        those = [(getattr(i, moment), i) for i in self._invitations.values() if i.channel in channels]
+        due = sorted(((at, i) for at, i in those if at is not None and at <= now), key=lambda pair: pair[0])
+        return [copy(i) for _, i in due[:limit]]
 
     async def learn_cabinet(self, state: CabinetState, order: int) -> bool:
         return self._learn(f"cabinet:{state.id}", order, state.model_dump(exclude={"id"}))
@@ -97,11 +99,14 @@ class MemoryStore:
         if page.items:
             yield [_row(to_document(Change(None, invitation, (), ()), [])) for invitation in page.items]
 
-    async def arm(self, cause: Cause, limit: int) -> int:
-        return 0  # each is decided on its own
+    async def due_once_armed(self, now: datetime, limit: int, channels: Sequence[str]) -> Sequence[Invitation]:
+        return self._due("due_once_armed", now, limit, channels)
 
-    async def disarmed(self, limit: int) -> Sequence[Invitation]:
-        return [copy(i) for i in self._invitations.values() if i.disarmed][:limit]
+    async def disarmed(self) -> int:
+        return sum(i.due_once_armed is not None for i in self._invitations.values())
+
+    async def disarmed_and_removed(self, limit: int) -> Sequence[Invitation]:
+        return [copy(i) for i in self._invitations.values() if i.disarmed and i.removal is not None][:limit]
 
     async def is_empty(self) -> bool:
         return not self._invitations

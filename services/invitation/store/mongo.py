@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -21,17 +20,15 @@ from convive_kit.mongo import Database, Document, database_call
 from convive_kit.outbox import OUTBOX_INDEX, OutboxEntry
 from convive_kit.parked import INDEXES as PARKED_INDEXES
 from convive_kit.runs import RUN_INDEXES
-from invitation.lifecycle.invitation import Cause, Change, Invitation, Invitee, Step
-from invitation.lifecycle.states import State
+from invitation.lifecycle.invitation import Change, Invitation, Invitee, Step
 from invitation.store.audit import AUDIT, AUDIT_INDEXES
 from invitation.store.bookmarks import BOOKMARK_INDEXES, BOOKMARKS
 from invitation.store.bulk import BULK
 from invitation.store.documents import (
-    ARMED_ALIKE,
     COLUMNS,
+    DISARMED_AND_REMOVED,
     FLAT,
     WITHOUT_HISTORY,
-    armed_update,
     entries,
     from_document,
     key_of,
@@ -42,7 +39,7 @@ from invitation.store.documents import (
 from invitation.store.personal_data import ERASURES, PERSONAL_INDEXES
 from invitation.store.processes import PROCESS_INDEXES, PROCESSES
 from invitation.store.protocol import Filter, Names, Page, Row, policies_in
-from invitation.store.replays import REPLAYS
+from invitation.store.replays import REPLAY_INDEXES, REPLAYS
 from invitation.store.sends import SEND_INDEXES
 from invitation.store.sign_outs import SIGN_OUT_INDEXES, SIGN_OUTS
 from invitation.store.tokens import TOKEN_INDEXES, TOKENS
@@ -54,7 +51,7 @@ NAMES = "names"
 NAMES_LAST = 1.0
 """Seconds for which a name read is used again: so long may a renamed firm still be called by its old name."""
 _MOST_NAMES = 10_000
-_ARMING_LASTS = 20.0
+_COUNTING_LASTS = 20.0
 
 Announce = Callable[[str, Sequence[OutboxEntry]], None]
 Saved = Callable[[Change], None]
@@ -63,7 +60,12 @@ Saved = Callable[[Change], None]
 INDEXES = (
     IndexModel(["channel", "due_at"], name="due", partialFilterExpression={"due_at": {"$exists": True}}),
     OUTBOX_INDEX,
-    IndexModel("disarmed", name="disarmed", partialFilterExpression={"disarmed": True}),
+    IndexModel(
+        ["channel", "due_once_armed"],
+        name="due_once_armed",
+        partialFilterExpression={"due_once_armed": {"$exists": True}},
+    ),
+    IndexModel("removal.time", name="disarmed_and_removed", partialFilterExpression=DISARMED_AND_REMOVED),
     *LIST_INDEXES,
     *PERSONAL_INDEXES,
     *SEND_INDEXES,
@@ -79,7 +81,7 @@ PATIENCE = 0.02
 
 _INDEXES_BY_COLLECTION: Mapping[str, Sequence[IndexModel]] = {
     INVITATIONS: INDEXES,
-    REPLAYS: RUN_INDEXES,
+    REPLAYS: REPLAY_INDEXES,
     BULK: RUN_INDEXES,
     ERASURES: RUN_INDEXES,
     TOKENS: TOKEN_INDEXES,
@@ -161,8 +163,14 @@ class MongoStore:
         return [] if document is None else steps_of(document)
 
     async def due(self, now: datetime, limit: int, channels: Sequence[str]) -> Sequence[Invitation]:
-        due = {"channel": {"$in": list(channels)}, "due_at": {"$lte": now}}
-        found = self._invitations.find(due, WITHOUT_HISTORY).sort("due_at", ASCENDING).limit(limit)
+        return await self._due("due_at", now, limit, channels)
+
+    async def due_once_armed(self, now: datetime, limit: int, channels: Sequence[str]) -> Sequence[Invitation]:
+        return await self._due("due_once_armed", now, limit, channels)
+
+    async def _due(self, moment: str, now: datetime, limit: int, channels: Sequence[str]) -> Sequence[Invitation]:
+        due = {"channel": {"$in": list(channels)}, moment: {"$lte": now}}
+        found = self._invitations.find(due, WITHOUT_HISTORY).sort(moment, ASCENDING).limit(limit)
         async with database_call():
             return [from_document(document) async for document in found]
 
@@ -265,30 +273,14 @@ class MongoStore:
             edge = [(document["created_at"], document["_id"]) async for document in found.skip(looked_at - 1).limit(1)]
         return edge[0] if edge else None
 
-    async def disarmed(self, limit: int) -> Sequence[Invitation]:
-        found = self._invitations.find({"disarmed": True}, WITHOUT_HISTORY).limit(limit)
+    async def disarmed(self) -> int:
+        async with database_call(_COUNTING_LASTS):
+            return await self._invitations.count_documents({"due_once_armed": {"$exists": True}}, hint="due_once_armed")
+
+    async def disarmed_and_removed(self, limit: int) -> Sequence[Invitation]:
+        found = self._invitations.find(DISARMED_AND_REMOVED, WITHOUT_HISTORY).hint("disarmed_and_removed").limit(limit)
         async with database_call():
             return [from_document(document) async for document in found]
-
-    async def arm(self, cause: Cause, limit: int) -> int:
-        armed = 0
-        async with database_call(_ARMING_LASTS):
-            by_state: dict[str, list[str]] = defaultdict(list)
-            async for one in self._invitations.find(ARMED_ALIKE, {"state": 1}).limit(limit):
-                by_state[one["state"]].append(one["_id"])
-            # Two commands for all in one state: nothing is read or sent that the database has already, and it carries a
-            # command out on one core.
-            for state, ids in by_state.items():
-                update = armed_update(cause, State(state))
-                middle = len(ids) // 2
-                halves = [
-                    {"_id": {"$in": half}, "state": state, **ARMED_ALIKE}
-                    for half in (ids[:middle], ids[middle:])
-                    if half
-                ]
-                for done in await asyncio.gather(*(self._invitations.update_many(half, update) for half in halves)):
-                    armed += done.modified_count
-        return armed
 
     async def is_empty(self) -> bool:
         async with database_call():

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from convive_contracts.events import CabinetState, DossierState, Policies
 from convive_kit.errors import Retry
 from convive_kit.group_commit import DuplicateKey, VersionConflict
-from invitation.lifecycle.invitation import Cause, Change, Invitation, Invitee, Step
+from invitation.lifecycle.invitation import Change, Invitation, Invitee, Step
 from invitation.lifecycle.schedule import NOTHING_CHOSEN, Policy
 from invitation.lifecycle.states import State
 
@@ -113,13 +113,16 @@ class Store(Protocol):
         """Invitations of these channels at which something must happen, those longest due first."""
         ...
 
-    async def disarmed(self, limit: int) -> Sequence[Invitation]:
-        """Invitations that a rebuild has not armed yet."""
+    async def due_once_armed(self, now: datetime, limit: int, channels: Sequence[str]) -> Sequence[Invitation]:
+        """As `due`, of those that a rebuild has folded in and nobody has armed since: for when it is over."""
         ...
 
-    async def arm(self, cause: Cause, limit: int) -> int:
-        """Arm up to `limit` of them where that decides nothing but the moment at which they come due; returns how many.
-        With 0 what is left is for `Invitation.armed`."""
+    async def disarmed(self) -> int:
+        """At how many of those something is going to come due."""
+        ...
+
+    async def disarmed_and_removed(self, limit: int) -> Sequence[Invitation]:
+        """Those of them that the log says were removed."""
         ...
 
     async def is_empty(self) -> bool:

@@ -6,12 +6,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from convive_kit.mongo import Database
-from convive_kit.runs import Run, Runs
+from pymongo import IndexModel
+
+from convive_kit.mongo import Database, database_call
+from convive_kit.runs import RUN_INDEXES, Run, Runs
 
 Origin = Literal["log", "parked"]
 
 REPLAYS = "replays"
+_REBUILDS = {"rebuild": True, "dry_run": False}
+REPLAY_INDEXES = (
+    *RUN_INDEXES,
+    IndexModel([("rebuild", 1), ("created_at", -1)], name="rebuilds", partialFilterExpression=_REBUILDS),
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,3 +40,10 @@ class Replays(Runs[Replay]):
 
     def __init__(self, database: Database) -> None:
         super().__init__(database[REPLAYS], Replay, moves=("position", "pass_number", "armed"))
+
+    async def rebuilt(self) -> bool:
+        """Whether the last rebuild that was begun has come to its end, so that what was folded in may come due. One
+        that was aborted or failed has not: it may have known of somebody's invitation and not of their answer."""
+        last = self._runs.find(_REBUILDS, {"status": 1}).hint("rebuilds").sort("created_at", -1).limit(1)
+        async with database_call():
+            return [one["status"] async for one in last] == ["done"]

@@ -127,7 +127,10 @@ async def test_what_came_to_nothing_is_told_once_whatever_number_of_processes_th
     assert mail["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
     token = mail["List-Unsubscribe"].strip("<>").rpartition("/")[2]
     assert office.written.read(token) == (firm[1].id, firm[0].id)
-    assert office.written.read(token[:-1] + ("A" if token[-1] != "A" else "B")) is None
+    # Its last letter has bits that mean nothing: the first of the signature counts whole.
+    said, _, signature = token.rpartition(".")
+    forged = f"{said}.{'B' if signature[0] == 'A' else 'A'}{signature[1:]}"
+    assert office.written.read(forged) is None
 
 
 async def test_what_a_crash_left_is_made_good_and_nobody_gets_it_twice(office: Office) -> None:

@@ -11,7 +11,9 @@ from uuid import uuid4
 
 import pytest
 
+from convive_contracts import topology
 from tests.running import (
+    FOREIGN_SOURCE,
     PASSWORD,
     Member,
     OwnStack,
@@ -325,6 +327,26 @@ async def test_an_empty_database_is_rebuilt_without_sending_again(own_stack: Own
     assert code
     assert (await stack.sign_in(members["sent"].email, PASSWORD)).status == 201
     await stack.until_state(members["sent"], "active")
+
+
+async def test_who_was_never_written_to_is_when_the_rebuild_is_over(own_stack: OwnStack) -> None:
+    stack = await own_stack()
+    await stack.invitation_service.stop()
+    people = [Member(str(uuid4()), new_address(), FOREIGN_SOURCE) for _ in range(3)]
+    async with stack.wire() as bus:
+        for one in people:
+            await bus.send(cloud_event("user.created", one.id, user_data(one.id, one.email)), "user.created")
+        # Only the log has them now.
+        queue = await bus.channel.get_queue(topology.INVITATION_EVENTS, ensure=False)
+        await queue.purge()
+    await stack.invitation_service.start()
+
+    done = await replay(stack, "log", EVERYTHING)
+
+    assert (done["mode"], done["status"], done["done"], done["armed"]) == ("rebuild", "done", 3, 3)
+    for one in people:
+        await stack.until_state(one, "sent")
+        await stack.mail(one.email)
 
 
 async def test_the_directory_can_tell_its_state_to_a_service_that_lost_all_and_the_log_too(own_stack: OwnStack) -> None:

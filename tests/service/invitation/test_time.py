@@ -29,6 +29,7 @@ from invitation.lifecycle.schedule import Policy
 from invitation.lifecycle.states import State
 from invitation.store.mongo import INVITATIONS, MongoStore, create_indexes
 from invitation.store.protocol import decide_and_save, policy_for
+from invitation.store.replays import Replays
 from tests.kit.driving import Heard, put, running, until
 from tests.unit.contracts.making import user_data
 
@@ -133,7 +134,8 @@ async def site(amqp_url: str, mongo_url: str, database: str) -> AsyncGenerator[S
             channels = {"email": site.provider, "sms": site.provider}
             delivery = Delivery(store, channels, owner=f"worker-{number}", policy=POLICY, now=clock, slots=8)
             site.stores.append(store)
-            site.workers.append((delivery, DueLoop(store, delivery, policy=POLICY, now=clock)))
+            due = DueLoop(store, delivery, policy=POLICY, now=clock, rebuilt=Replays(client[database]).rebuilt)
+            site.workers.append((delivery, due))
             site.intakes.append(Intake(store, delivery, policy=POLICY, now=clock, due_changed=lambda: None))
         yield site
         for commit in commits:

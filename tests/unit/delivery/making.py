@@ -110,7 +110,16 @@ class World:
             monotonic=self.clock.monotonic,
             **more,
         )
-        self.due = DueLoop(self.store, self.delivery, policy=policy, now=self.clock.now)
+        self.rebuilt = True
+        self.due = self.due_loop()
+
+    def due_loop(self, **more: Any) -> DueLoop:
+        """Another loop of the same process."""
+
+        async def rebuilt() -> bool:
+            return self.rebuilt
+
+        return DueLoop(self.store, self.delivery, policy=self.policy, now=self.clock.now, rebuilt=rebuilt, **more)
 
     async def add(self, count: int = 1, channel: Any = "email") -> list[str]:
         """Invitations that are due now."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime, time, timedelta
+from uuid import uuid4
 
 import pytest
 
@@ -16,8 +17,9 @@ from invitation.lifecycle.quiet import QuietHours
 from invitation.lifecycle.schedule import Policy
 from invitation.lifecycle.states import State
 from invitation.store.memory import MemoryStore
+from invitation.store.protocol import decide_and_save
 from tests.unit.delivery.making import AWAY, HANG, NEVER, World
-from tests.unit.lifecycle.making import an_invitee
+from tests.unit.lifecycle.making import a_blank, an_event, an_invitee, told
 
 
 class Counting(MemoryStore):
@@ -48,6 +50,70 @@ async def test_a_link_whose_life_is_over_expires_though_nobody_asks() -> None:
 
     assert await world.states(ids) == [State.EXPIRED] * 3
     assert (await world.store.history(ids[0]))[-1].actor == "system"
+
+
+async def fold_in(world: World, count: int) -> list[str]:
+    """Invitations that a rebuild has folded in, and that are due by now."""
+    ids: list[str] = []
+    for _ in range(count):
+        blank = a_blank()
+        blank.disarmed = True
+        invitee = an_invitee(member_id=str(uuid4()))
+        change = blank.created(invitee, "email", told(), an_event(world.clock.time), world.policy)
+        assert change is not None
+        await world.store.save(change)
+        ids.append(change.after.id)
+    return ids
+
+
+async def test_what_a_rebuild_folded_in_waits_for_its_end_and_all_else_does_not() -> None:
+    world = World()
+    folded_in, other = await fold_in(world, 3), await world.add()
+    world.rebuilt = False
+
+    await world.look()
+    await world.look()
+    assert await world.states(folded_in) == [State.PENDING] * 3
+    assert await world.states(other) == [State.SENT]
+    assert await world.store.disarmed() == 3
+
+    world.rebuilt = True
+    await world.look()
+    assert await world.states(folded_in) == [State.SENT] * 3
+    assert len(world.channel.sends) == 4
+    triggers = [step.trigger for step in await world.store.history(folded_in[0])]
+    assert triggers == ["created", "armed", "accepted"]
+
+
+async def test_a_link_that_was_folded_in_expires_when_the_rebuild_is_over() -> None:
+    world = World()
+    ids = await fold_in(world, 1)
+    world.rebuilt = False
+    world.clock.goes_on(14 * 86_400)
+    await world.look()
+    assert await world.states(ids) == [State.PENDING]
+
+    world.rebuilt = True
+    await world.look()
+    assert await world.states(ids) == [State.EXPIRED]
+    assert world.channel.sends == []
+
+
+async def test_what_a_rebuild_changes_between_the_look_and_its_end_is_not_sent() -> None:
+    world = World()
+    (id,) = await fold_in(world, 1)
+
+    async def ends_with_one_more_event() -> bool:
+        await decide_and_save(world.store, id, lambda i: i.revoked("removed", an_event(world.clock.time)))
+        return True
+
+    due = DueLoop(
+        world.store, world.delivery, policy=world.policy, now=world.clock.now, rebuilt=ends_with_one_more_event
+    )
+    await due.look()
+    await world.settle()
+    assert world.channel.sends == []
+    assert await world.states([id]) == [State.REVOKED]
 
 
 async def test_an_expiry_needs_no_place() -> None:
@@ -90,7 +156,7 @@ async def test_while_a_provider_is_away_it_does_not_spin() -> None:
 
 async def test_a_call_wakes_it_at_once() -> None:
     world = World()
-    due = DueLoop(world.store, world.delivery, policy=world.policy, now=world.clock.now, every=60)
+    due = world.due_loop(every=60)
     running = asyncio.create_task(due.run())
     await world.turn()
     await world.add()

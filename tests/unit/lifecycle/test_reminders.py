@@ -344,7 +344,7 @@ def rebuilt(*facts: tuple[str, float, dict[str, Any]]) -> Invitation:
         ids = dict.fromkeys(("invitation_id", "member_id", "dossier_id", "cabinet_id"), invitation.id)
         state = InvitationState(**ids, **said, expires_at=later(days=14))
         invitation = done(invitation.restored(name, state, a_cause(at), POLICY))
-    return done(invitation.armed(a_cause(later(days=9))))
+    return done(invitation.log_ended(a_cause(later(days=9))))
 
 
 def test_after_a_rebuild_reminders_go_on_and_none_that_went_out_goes_again() -> None:
