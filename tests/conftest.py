@@ -21,7 +21,7 @@ from tests.real_parts import (
     own_database,
     run_folder,
 )
-from tests.running import own_stack, pytest_runtest_makereport, stack, watched_logs
+from tests.stacks import own_stack, pytest_runtest_makereport, stack, watched_logs
 
 __all__ = [
     "amqp_url",

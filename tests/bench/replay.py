@@ -109,7 +109,8 @@ TITLE = "Replaying the log"
 METHOD = """\
 The same events three times, by one process: taken in from the queue, nothing listening at the mail server's address;
 replayed from the log into the database that knows them; and, after the database is gone, replayed into an empty one,
-which rebuilds it, arming included. Rounds of a fifth of {waiting:,}, then all of them."""
+which rebuilds it, to the moment at which what is still due comes due.
+Rounds of a fifth of {waiting:,}, then all of them."""
 
 
 def chapter(results: Sequence[Handled]) -> list[str]:

@@ -18,7 +18,7 @@ SEED, MINUTES, INVITATIONS = 45, 1.0, 250
 @pytest.mark.slow
 @pytest.mark.broker
 @pytest.mark.database
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 async def test_nothing_is_lost_stuck_unexpected_or_repeated_beyond_the_promise(
     run_folder: Path, caplog: pytest.LogCaptureFixture
 ):

@@ -13,7 +13,7 @@ from typing import Any, Self
 from deploy.local import programs
 from deploy.local.broker import Broker
 from deploy.local.processes import Process, plain_environment
-from tests.running import until
+from tests.speaking import until
 
 _WITHIN = 90.0
 

@@ -18,7 +18,7 @@ from convive_contracts import topology
 from convive_contracts.envelope import STRUCTURED
 from convive_contracts.events import invitation_id
 from convive_contracts.publisher import nobody_cancelled
-from tests.running import cloud_event, new_address, until, user_data
+from tests.speaking import cloud_event, new_address, until, user_data
 
 SOURCE = "/tests/payroll"
 _CABINETS = 10

@@ -16,7 +16,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from deploy.local.addresses import LOOPBACK
 from deploy.local.database import Database
-from tests.running import until
+from tests.speaking import until
 
 NAME = "convive"
 _SECONDARY = 2

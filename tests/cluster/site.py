@@ -23,7 +23,7 @@ from deploy.local.services import Surroundings
 from tests.chaos.rules import facts, illegal
 from tests.chaos.sink import MailSink
 from tests.cluster.load import Load
-from tests.running import until
+from tests.speaking import until
 
 SLOTS = 96
 """Messages that the service sends at the same time."""

@@ -11,7 +11,7 @@ from convive_contracts import topology
 from convive_contracts.events import DIRECTORY_SOURCE
 from tests.crash.guests import Guest, Step, document, publish
 from tests.crash.lanes import Lane, persist
-from tests.running import (
+from tests.speaking import (
     FOREIGN_SOURCE,
     PASSWORD,
     Answer,

@@ -12,7 +12,7 @@ from uuid import uuid4
 from convive_contracts import topology
 from convive_contracts.events import INVITATION_SOURCE
 from tests.crash.lanes import Lane, Victim
-from tests.running import (
+from tests.speaking import (
     FOREIGN_SOURCE,
     Cabinet,
     Dossier,

@@ -22,7 +22,8 @@ from pymongo import AsyncMongoClient
 from convive_contracts import topology
 from deploy.local.processes import plain_environment
 from deploy.local.programs import REPOSITORY
-from tests.running import Answer, Stack, Wire, until
+from tests.running import Stack
+from tests.speaking import Answer, Wire, until
 
 Victim = Literal["invitation", "directory"]
 HEARD = "everything.heard"

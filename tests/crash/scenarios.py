@@ -82,9 +82,7 @@ from tests.crash.truths import (
     sent_once,
     stands,
 )
-from tests.running import (
-    PASSWORD,
-)
+from tests.speaking import PASSWORD
 
 _NEW = {"password": PASSWORD}
 SENT = stands("sent")

@@ -32,7 +32,7 @@ from tests.crash.lanes import Lane, Nursery
 from tests.crash.scenarios import SCENARIOS
 from tests.crash.sources import source
 from tests.real_parts import finished
-from tests.running import until
+from tests.speaking import until
 
 ENUMERATION = Path(__file__).with_name("places.json")
 LANES = 4

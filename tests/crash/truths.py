@@ -10,12 +10,7 @@ from typing import Any
 from tests.crash.acts import sign_in_with_code
 from tests.crash.guests import Guest, document
 from tests.crash.lanes import Lane
-from tests.running import (
-    PASSWORD,
-    Mail,
-    code_of,
-    until,
-)
+from tests.speaking import PASSWORD, Mail, code_of, until
 
 OTHER_PASSWORD = "quatre vaches regardent la mer"
 _OUTSIDE = frozenset(("sent", "opened", "password_set", "active", "failed", "expired", "revoked", "declined"))

@@ -22,7 +22,7 @@ from pydantic import TypeAdapter
 
 from convive_contracts.envelope import LARGEST_MESSAGE, STRUCTURED
 from convive_contracts.events import DATA_BY_TYPE, invitation_id
-from tests.running import cloud_event, user_data
+from tests.speaking import cloud_event, user_data
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 HEALTHY = "/tests/healthy"

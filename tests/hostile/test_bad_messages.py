@@ -18,7 +18,9 @@ from convive_contracts import topology
 from deploy.local.processes import plain_environment
 from deploy.local.programs import REPOSITORY
 from tests.hostile.generating import Hostility
-from tests.running import Api, OwnStack, Stack, until
+from tests.running import Stack
+from tests.speaking import Api, until
+from tests.stacks import OwnStack
 
 COUNT = int(os.environ.get("CONVIVE_HOSTILE_MESSAGES", "100000"))
 SEED = int(os.environ.get("CONVIVE_HOSTILE_SEED", "1"))

@@ -10,7 +10,8 @@ import pytest_asyncio
 from playwright.async_api import Browser, ViewportSize, async_playwright, expect
 
 from tests.journey.browsing import DESKTOP, ENGLISH, Person, Words, launch
-from tests.running import PASSWORD, Stack
+from tests.running import Stack
+from tests.speaking import PASSWORD
 
 _PATIENCE = 15_000
 """Milliseconds. Pages answer at once; this is for a machine that is busy with something else."""

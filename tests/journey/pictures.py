@@ -17,7 +17,8 @@ from deploy.local.broker import Broker
 from deploy.local.database import Database
 from deploy.local.programs import REPOSITORY
 from tests.journey.browsing import DESKTOP, ENGLISH, FRENCH, PHONE, Words, launch
-from tests.running import PASSWORD, Mail, Member, Stack
+from tests.running import Stack
+from tests.speaking import PASSWORD, Mail, Member
 
 FOLDER = REPOSITORY / "docs" / "pictures"
 LARGEST = 150 * 1024

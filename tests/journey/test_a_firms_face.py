@@ -7,7 +7,8 @@ from playwright.async_api import ViewportSize, expect
 
 from tests.journey.browsing import DESKTOP, ENGLISH, FRENCH, PHONE, Words
 from tests.journey.conftest import NewPerson
-from tests.running import PASSWORD, Stack, new_address
+from tests.running import Stack
+from tests.speaking import PASSWORD, new_address
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 

@@ -9,8 +9,9 @@ from playwright.async_api import ViewportSize, expect
 
 from tests.journey.browsing import DESKTOP, ENGLISH, FRENCH, PHONE, Person, Words
 from tests.journey.conftest import NewPerson
-from tests.running import PASSWORD, Stack
+from tests.running import Stack
 from tests.service.directory.test_password_resets import link_in, reset_mails
+from tests.speaking import PASSWORD
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 NEW = "vingt canards traversent lentement"

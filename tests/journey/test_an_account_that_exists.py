@@ -9,7 +9,8 @@ from playwright.async_api import expect
 
 from tests.journey.browsing import ENGLISH, FRENCH, PHONE, Person, Words
 from tests.journey.conftest import NewPerson
-from tests.running import FIRST_NAME, PASSWORD, Member, Stack, new_address
+from tests.running import Stack
+from tests.speaking import FIRST_NAME, PASSWORD, Member, new_address
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 

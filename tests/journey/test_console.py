@@ -11,7 +11,9 @@ from playwright.async_api import Page, ViewportSize, expect
 
 from tests.journey.browsing import DESKTOP, ENGLISH, FRENCH, PHONE, Person, Words
 from tests.journey.conftest import NewPerson
-from tests.running import FIRST_NAME, LAST_NAME, Member, OwnStack, Stack, cloud_event, new_address, until, user_data
+from tests.running import Stack
+from tests.speaking import FIRST_NAME, LAST_NAME, Member, cloud_event, new_address, until, user_data
+from tests.stacks import OwnStack
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 

@@ -10,7 +10,8 @@ from playwright.async_api import FilePayload, ViewportSize, expect
 from tests.journey.browsing import DESKTOP, ENGLISH, FRENCH, PHONE, Words
 from tests.journey.conftest import NewPerson
 from tests.journey.test_the_firms_space import EN, FR, Firm, at_the_desk, looks, shows
-from tests.running import Stack, new_address
+from tests.running import Stack
+from tests.speaking import new_address
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 

@@ -10,7 +10,9 @@ from playwright.async_api import expect
 from convive_contracts.envelope import rfc3339
 from tests.journey.browsing import ENGLISH, FRENCH, PHONE, Person, Words
 from tests.journey.conftest import NewPerson
-from tests.running import FIRST_NAME, PASSWORD, Member, OwnStack, Stack
+from tests.running import Stack
+from tests.speaking import FIRST_NAME, PASSWORD, Member
+from tests.stacks import OwnStack
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 

@@ -9,7 +9,8 @@ from playwright.async_api import Route
 
 from tests.journey.browsing import ENGLISH
 from tests.journey.conftest import NewPerson
-from tests.running import PASSWORD, Member, Stack
+from tests.running import Stack
+from tests.speaking import PASSWORD, Member
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 

@@ -9,7 +9,8 @@ from playwright.async_api import Request, expect
 
 from tests.journey.browsing import ENGLISH
 from tests.journey.conftest import NewPerson
-from tests.running import FIRST_NAME, PASSWORD, Member, Stack, until
+from tests.running import Stack
+from tests.speaking import FIRST_NAME, PASSWORD, Member, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 

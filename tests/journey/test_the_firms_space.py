@@ -11,7 +11,8 @@ from playwright.async_api import Locator, ViewportSize, expect
 
 from tests.journey.browsing import DESKTOP, ENGLISH, FRENCH, PHONE, Person, Words
 from tests.journey.conftest import NewPerson
-from tests.running import PASSWORD, Cabinet, Stack, new_address, new_phone
+from tests.running import Stack
+from tests.speaking import PASSWORD, Cabinet, new_address, new_phone
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 

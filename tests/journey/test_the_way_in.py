@@ -10,7 +10,8 @@ from playwright.async_api import ViewportSize, expect
 
 from tests.journey.browsing import DESKTOP, ENGLISH, FRENCH, PHONE, Words
 from tests.journey.conftest import NewPerson
-from tests.running import FIRST_NAME, LAST_NAME, PASSWORD, Cabinet, Member, Stack, new_address, until
+from tests.running import Stack
+from tests.speaking import FIRST_NAME, LAST_NAME, PASSWORD, Cabinet, Member, new_address, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 

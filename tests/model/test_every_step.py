@@ -65,6 +65,7 @@ def comes_out_right(scene: Scene) -> None:
     scene.check_at_rest()
 
 
+@pytest.mark.timeout(900)
 def test_a_crash_at_any_step_of_a_process_leaves_nothing_wrong() -> None:
     for steps in STEPS:
         scene = Scene(steps)

@@ -354,10 +354,12 @@ def hold(life: type[Life], *, examples: int, steps: int = STEPS, phases: Sequenc
     )
 
 
+@pytest.mark.timeout(900)
 def test_the_promise_holds() -> None:
     hold(Life, examples=int(LONG or 150))
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.database
 def test_the_promise_holds_on_the_real_store(mongo_url: str) -> None:
     # Real threads take their own time, so a failure may not come again: what happened is kept from the first time.

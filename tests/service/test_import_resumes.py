@@ -6,7 +6,8 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.running import OwnStack, until
+from tests.speaking import until
+from tests.stacks import OwnStack
 
 ROWS = 1200
 

@@ -24,8 +24,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from tests.running import Api, OwnStack, new_client
 from tests.service.invitation.test_access import ADMITS, ROUTES, world
+from tests.speaking import Api, new_client
+from tests.stacks import OwnStack
 
 EXAMPLES = 6
 """Calls per route and kind of data, spread over all who are let in; a few more by all others."""

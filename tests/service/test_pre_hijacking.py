@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from convive_contracts.events import DIRECTORY_SOURCE
-from tests.running import PASSWORD, Answer, Cabinet, Dossier, Member, Stack, new_address
+from tests.running import Stack
+from tests.speaking import PASSWORD, Answer, Cabinet, Dossier, Member, new_address
 
 ATTACKERS = "douze vautours attendent patiemment"
 

@@ -13,12 +13,11 @@ import pytest
 
 from convive_kit.mongo import Document, close_client, open_client
 from deploy.local.services import Service
-from tests.running import (
+from tests.running import Stack
+from tests.speaking import (
     FOREIGN_SOURCE,
     Cabinet,
     Member,
-    OwnStack,
-    Stack,
     cloud_event,
     code_of,
     new_address,
@@ -26,6 +25,7 @@ from tests.running import (
     until,
     user_data,
 )
+from tests.stacks import OwnStack
 from tests.store.explaining import Heard, explain
 from tests.store.recorded_service import FILE_VARIABLE
 from tests.store.sharding import EXPECTED, SHARDED, UNSHARDED, Verdict, judge, refused_indexes

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.running import PASSWORD, Answer, Mail, Member, Stack, new_address, new_client, until
+from tests.running import Stack
+from tests.speaking import PASSWORD, Answer, Mail, Member, new_address, new_client, until
 
 NEW = "vingt canards traversent lentement"
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
-from tests.running import PASSWORD, Stack, new_address
+from tests.running import Stack
 from tests.service.directory.driving import ADMIN, Driver, Firm, names, new_email, person
+from tests.speaking import PASSWORD, new_address
 
 DOSSIERS = "/v1/dossiers"
 

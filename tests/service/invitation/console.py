@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from tests.running import Answer, Stack
+from tests.running import Stack
+from tests.speaking import Answer
 
 _FORM_TOKEN = re.compile(r'name="form_token" value="([^"]+)"')
 

@@ -18,7 +18,8 @@ import pytest
 
 from deploy.local.processes import plain_environment
 from deploy.local.programs import REPOSITORY
-from tests.running import Stack, until
+from tests.running import Stack
+from tests.speaking import until
 
 PROGRAM = (sys.executable, "-m", "invitation.cli")
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")

@@ -7,7 +7,8 @@ from uuid import uuid4
 
 import pytest
 
-from tests.running import PASSWORD, Answer, Cabinet, Dossier, Member, Stack, until
+from tests.running import Stack
+from tests.speaking import PASSWORD, Answer, Cabinet, Dossier, Member, until
 
 
 @dataclass

@@ -9,7 +9,8 @@ from typing import Any
 from uuid import uuid4
 
 from convive_kit.http import rfc3339
-from tests.running import PASSWORD, Answer, Cabinet, Dossier, Member, Stack, code_of, new_address, until
+from tests.running import Stack
+from tests.speaking import PASSWORD, Answer, Cabinet, Dossier, Member, code_of, new_address, until
 
 # A new route belongs here: the test fails until somebody has decided who may call it.
 ROUTES = {

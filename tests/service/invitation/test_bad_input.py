@@ -18,7 +18,8 @@ import pytest
 
 from convive_contracts.envelope import STRUCTURED
 from convive_kit.http import rfc3339
-from tests.running import Member, Stack, Wire, cloud_event, new_address, until, user_data
+from tests.running import Stack
+from tests.speaking import Member, Wire, cloud_event, new_address, until, user_data
 
 DEEP = b'{"a":' * 20_000 + b"1" + b"}" * 20_000
 

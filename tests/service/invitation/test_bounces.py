@@ -14,8 +14,9 @@ from deploy.local.addresses import LOOPBACK, free_port
 from deploy.local.inbox.mail_server import NOTIFICATION
 from invitation.delivery.receipts.listener import LARGEST, return_address
 from invitation.lifecycle.links import References, Send
-from tests.running import Cabinet, Dossier, Member, Stack, new_address, until
+from tests.running import Stack
 from tests.service.invitation.test_links import commands
+from tests.speaking import Cabinet, Dossier, Member, new_address, until
 
 DOMAIN = "bounces.convive.example"
 Value = TypeVar("Value")

@@ -12,7 +12,8 @@ from uuid import uuid4
 import pytest
 
 from convive_kit.http import rfc3339
-from tests.running import Cabinet, Dossier, Member, Stack, until
+from tests.running import Stack
+from tests.speaking import Cabinet, Dossier, Member, until
 
 
 async def some_members(stack: Stack, number: int, **body: Any) -> tuple[Cabinet, Dossier, list[Member]]:

@@ -14,7 +14,9 @@ from deploy.local.addresses import free_port
 from deploy.local.broker import Broker
 from invitation.ops.checks import settings_checks
 from invitation.settings import InvitationSettings
-from tests.running import OwnStack, Stack, until
+from tests.running import Stack
+from tests.speaking import until
+from tests.stacks import OwnStack
 
 SETTINGS: dict[str, Any] = {
     "invitation_url": "https://convive.invalid",

@@ -9,9 +9,11 @@ from uuid import uuid4
 
 import pytest
 
-from tests.running import Member, OwnStack, Stack, cloud_event, new_address, until, user_data
+from tests.running import Stack
 from tests.service.invitation.terminal import Operator
 from tests.service.invitation.test_bulk import some_members
+from tests.speaking import Member, cloud_event, new_address, until, user_data
+from tests.stacks import OwnStack
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]
 

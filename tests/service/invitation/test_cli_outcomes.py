@@ -9,8 +9,10 @@ from uuid import uuid4
 import pytest
 
 from deploy.local.addresses import free_port
-from tests.running import Cabinet, OwnStack, Stack
+from tests.running import Stack
 from tests.service.invitation.terminal import Operator
+from tests.speaking import Cabinet
+from tests.stacks import OwnStack
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]
 

@@ -14,9 +14,11 @@ import pytest
 from convive_contracts.events import invitation_id
 from deploy.docs import FOLDER
 from deploy.local.programs import REPOSITORY
-from tests.running import OwnStack, Stack, cloud_event, until, user_data
+from tests.running import Stack
 from tests.service.invitation.terminal import Operator
 from tests.service.invitation.test_bulk import some_members
+from tests.speaking import cloud_event, until, user_data
+from tests.stacks import OwnStack
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]
 

@@ -7,8 +7,9 @@ from uuid import uuid4
 
 import pytest
 
-from tests.running import Stack, new_client
+from tests.running import Stack
 from tests.service.invitation.console import Operator, is_on_the_way_to_signing_in, operator, words
+from tests.speaking import new_client
 
 
 async def test_an_operator_signs_in_with_a_token_and_out_again(stack: Stack) -> None:

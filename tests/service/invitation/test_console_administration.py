@@ -7,8 +7,10 @@ from typing import Any
 from uuid import uuid4
 
 from convive_kit.version import installed_version
-from tests.running import OwnStack, Stack, until
+from tests.running import Stack
 from tests.service.invitation.console import Operator, is_on_the_way_to_signing_in, operator, words
+from tests.speaking import until
+from tests.stacks import OwnStack
 
 
 async def test_the_audit_says_who_did_what_and_leads_there(stack: Stack) -> None:

@@ -6,8 +6,9 @@ from uuid import uuid4
 
 import pytest
 
-from tests.running import Answer, Cabinet, Member, Stack, until
+from tests.running import Stack
 from tests.service.invitation.console import Operator, operator, words
+from tests.speaking import Answer, Cabinet, Member, until
 
 
 async def some_members(stack: Stack, number: int) -> tuple[Cabinet, list[Member]]:

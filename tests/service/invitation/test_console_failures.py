@@ -8,8 +8,10 @@ import re
 from typing import Any
 from uuid import uuid4
 
-from tests.running import Answer, Member, OwnStack, Stack, cloud_event, new_address, until, user_data
+from tests.running import Stack
 from tests.service.invitation.console import Operator, operator, words
+from tests.speaking import Answer, Member, cloud_event, new_address, until, user_data
+from tests.stacks import OwnStack
 
 
 async def broken(stack: Stack, number: int = 1) -> list[tuple[Member, dict[str, Any]]]:

@@ -8,8 +8,9 @@ from uuid import uuid4
 
 import pytest
 
-from tests.running import FIRST_NAME, LAST_NAME, Answer, Mail, Member, Stack, new_address
+from tests.running import Stack
 from tests.service.invitation.console import Operator, operator, words
+from tests.speaking import FIRST_NAME, LAST_NAME, Answer, Mail, Member, new_address
 
 
 def path(member: Member, rest: str = "") -> str:

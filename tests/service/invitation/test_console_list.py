@@ -8,8 +8,9 @@ from uuid import uuid4
 
 import pytest
 
-from tests.running import LAST_NAME, Answer, Cabinet, Member, Stack, until
+from tests.running import Stack
 from tests.service.invitation.console import Operator, operator, words
+from tests.speaking import LAST_NAME, Answer, Cabinet, Member, until
 
 _LINK = re.compile(r'href="/ops/invitations/([0-9a-f-]{36})"')
 

@@ -7,7 +7,9 @@ from uuid import uuid4
 
 import pytest
 
-from tests.running import OwnStack, Stack, new_address
+from tests.running import Stack
+from tests.speaking import new_address
+from tests.stacks import OwnStack
 
 
 def reasons(detail: dict[str, Any]) -> list[tuple[str, str, str | None]]:

@@ -16,13 +16,12 @@ from cloudevents.core.v1.event import CloudEvent
 
 from convive_contracts import topology
 from convive_contracts.publisher import Publisher
-from tests.running import (
+from tests.running import Stack
+from tests.speaking import (
     FIRST_NAME,
     FOREIGN_SOURCE,
     PASSWORD,
     Member,
-    OwnStack,
-    Stack,
     cloud_event,
     code_of,
     new_address,
@@ -30,6 +29,7 @@ from tests.running import (
     until,
     user_data,
 )
+from tests.stacks import OwnStack
 
 
 async def all_is_handled(stack: Stack) -> None:

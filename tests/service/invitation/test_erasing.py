@@ -9,7 +9,9 @@ from uuid import uuid4
 
 import pytest
 
-from tests.running import PASSWORD, Member, OwnStack, Stack, new_address, until, user_data
+from tests.running import Stack
+from tests.speaking import PASSWORD, Member, new_address, until, user_data
+from tests.stacks import OwnStack
 
 REASON = "asked by letter"
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from tests.running import FIRST_NAME, LAST_NAME, Mail, Stack, new_phone, until
+from tests.running import Stack
+from tests.speaking import FIRST_NAME, LAST_NAME, Mail, new_phone, until
 
 _UNTIL = re.compile(r"\w+ \d+(er)?\xa0\w+ \d{4} à \d+\xa0h\xa0\d+ \([^)]*\)")
 

@@ -8,7 +8,8 @@ import time
 from itertools import cycle
 
 from invitation.pages.handlers import POSTS_PER_LINK, RENEWALS_PER_LINK
-from tests.running import PASSWORD, Answer, Api, Stack, new_address
+from tests.running import Stack
+from tests.speaking import PASSWORD, Answer, Api, new_address
 
 WRONG = "quatre lapins bleus au grenier"
 

@@ -14,7 +14,8 @@ import pytest
 
 from convive_kit.http import rfc3339
 from invitation.lifecycle.links import Link, Links
-from tests.running import PASSWORD, Answer, Mail, Member, Stack, code_of, new_client, until
+from tests.running import Stack
+from tests.speaking import PASSWORD, Answer, Mail, Member, code_of, new_client, until
 
 STEPS = ("open", "password", "accept", "renew", "decline")
 

@@ -11,8 +11,10 @@ from uuid import uuid4
 import pytest
 from aiosmtpd.smtp import SMTP
 
-from tests.running import Member, OwnStack, Stack, new_address, removal_data, until
+from tests.running import Stack
 from tests.service.invitation.mail_server import Taken, confirm, cut, mail_server
+from tests.speaking import Member, new_address, removal_data, until
+from tests.stacks import OwnStack
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.docs import Described, of_the_directory, of_the_invitation_service
 from deploy.local.programs import promtool
-from tests.running import Api, Stack, until
+from tests.running import Stack
+from tests.speaking import Api, until
 
 DIRECTORY, INVITATION = of_the_directory(), of_the_invitation_service()
 _OF_HISTOGRAMS = ("_bucket", "_count", "_sum")

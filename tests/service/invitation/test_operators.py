@@ -8,7 +8,8 @@ from uuid import uuid4
 
 import pytest
 
-from tests.running import Stack, until
+from tests.running import Stack
+from tests.speaking import until
 
 
 async def audit(stack: Stack, **query: str) -> list[dict[str, Any]]:

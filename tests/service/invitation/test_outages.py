@@ -14,7 +14,9 @@ from aiohttp import ClientError, ClientSession, web
 from deploy.local.addresses import LOOPBACK, free_port
 from deploy.local.broker import Broker
 from deploy.local.database import Database
-from tests.running import PASSWORD, Answer, Api, Member, OwnStack, Stack, code_of, new_address, until, user_data
+from tests.running import Stack
+from tests.speaking import PASSWORD, Answer, Api, Member, code_of, new_address, until, user_data
+from tests.stacks import OwnStack
 
 SOON = {"CONVIVE_DELIVERY_LEASE": "PT3S"}
 """After an outage claims wait for as long as one attempt may take, a third of the lease."""

@@ -8,7 +8,8 @@ from uuid import uuid4
 
 import pytest
 
-from tests.running import Stack, new_address
+from tests.running import Stack
+from tests.speaking import new_address
 
 WORDS = "trois chevaux dansent la nuit sous un vieux pont de pierre grise pendant que "
 LENGTHS = {

@@ -12,7 +12,9 @@ import aio_pika
 import bson
 
 from convive_contracts import topology
-from tests.running import FIRST_NAME, LAST_NAME, PASSWORD, OwnStack, Stack, code_of, new_address, until
+from tests.running import Stack
+from tests.speaking import FIRST_NAME, LAST_NAME, PASSWORD, code_of, new_address, until
+from tests.stacks import OwnStack
 
 
 async def test_no_secret_and_no_personal_data_in_any_log_line(stack: Stack) -> None:

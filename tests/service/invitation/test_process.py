@@ -8,17 +8,9 @@ from collections import Counter
 from uuid import uuid4
 
 from deploy.local.processes import plain_environment
-from tests.running import (
-    FOREIGN_SOURCE,
-    Member,
-    OwnStack,
-    Stack,
-    Wire,
-    cloud_event,
-    new_address,
-    until,
-    user_data,
-)
+from tests.running import Stack
+from tests.speaking import FOREIGN_SOURCE, Member, Wire, cloud_event, new_address, until, user_data
+from tests.stacks import OwnStack
 
 SLOTS = 8
 

@@ -9,7 +9,9 @@ from uuid import uuid4
 import pytest
 
 from deploy.local.broker import Broker
-from tests.running import OwnStack, Stack, cloud_event, new_address, user_data
+from tests.running import Stack
+from tests.speaking import cloud_event, new_address, user_data
+from tests.stacks import OwnStack
 
 
 async def publish(stack: Stack, event: dict[str, Any]) -> Any:

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.running import PASSWORD, Answer, Stack, code_of, until
+from tests.running import Stack
+from tests.speaking import PASSWORD, Answer, code_of, until
 
 OTHER_PASSWORD = "quatre lapins bleus au grenier"
 

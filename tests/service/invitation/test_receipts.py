@@ -14,9 +14,11 @@ from urllib.parse import urlencode
 from deploy.local.database import Database
 from invitation.delivery.gateways.generic import signature
 from invitation.lifecycle.links import References, Send
-from tests.running import Answer, Api, Member, OwnStack, Stack, new_phone, until
+from tests.running import Stack
 from tests.service.invitation.test_bounces import address_of, hand_in, notification
 from tests.service.invitation.test_links import commands
+from tests.speaking import Answer, Api, Member, new_phone, until
+from tests.stacks import OwnStack
 
 # What a receipt says of a send does not depend on the way it went: these are of mails, which no quiet hours hold up.
 GENERIC = "/v1/receipts/generic"

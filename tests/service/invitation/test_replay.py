@@ -12,18 +12,9 @@ from uuid import uuid4
 import pytest
 
 from convive_contracts import topology
-from tests.running import (
-    FOREIGN_SOURCE,
-    PASSWORD,
-    Member,
-    OwnStack,
-    Stack,
-    cloud_event,
-    new_address,
-    removal_data,
-    until,
-    user_data,
-)
+from tests.running import Stack
+from tests.speaking import FOREIGN_SOURCE, PASSWORD, Member, cloud_event, new_address, removal_data, until, user_data
+from tests.stacks import OwnStack
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]
 

@@ -6,7 +6,9 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from tests.running import PASSWORD, Member, OwnStack, Stack, code_of, new_phone, until
+from tests.running import Stack
+from tests.speaking import PASSWORD, Member, code_of, new_phone, until
+from tests.stacks import OwnStack
 from tests.unit.sms.playing import playing
 
 

@@ -12,7 +12,9 @@ from typing import Any
 import aiohttp
 
 from deploy.local.broker import Broker
-from tests.running import FIRST_NAME, OwnStack, Stack, until
+from tests.running import Stack
+from tests.speaking import FIRST_NAME, until
+from tests.stacks import OwnStack
 
 
 @dataclass

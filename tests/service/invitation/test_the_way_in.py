@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from convive_kit.http import rfc3339
-from tests.running import Stack, code_of, new_address, until
+from tests.running import Stack
+from tests.speaking import code_of, new_address, until
 
 
 async def test_a_member_added_by_a_cabinet_gets_in_and_everyone_sees_it(stack: Stack) -> None:

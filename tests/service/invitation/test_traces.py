@@ -16,7 +16,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from tests.running import FIRST_NAME, LAST_NAME, PASSWORD, OwnStack, Stack, code_of, until
+from tests.running import Stack
+from tests.speaking import FIRST_NAME, LAST_NAME, PASSWORD, code_of, until
+from tests.stacks import OwnStack
 
 _SOON = {"OTEL_BSP_SCHEDULE_DELAY": "100"}
 # What the way in of one person is made of, in order, when the directory added them.
