@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from datetime import datetime
+from functools import lru_cache
 from typing import Annotated, Literal, Self, get_args
 from uuid import NAMESPACE_URL, UUID, uuid5
 
@@ -286,4 +287,9 @@ def invitation_id(source: str, subject: str) -> str:
 
     A publisher can work it out before it publishes; the same person announced twice is the same invitation.
     """
-    return str(uuid5(uuid5(NAMESPACE_URL, source), subject))
+    return str(uuid5(_namespace(source), subject))
+
+
+@lru_cache(maxsize=100)
+def _namespace(source: str) -> UUID:
+    return uuid5(NAMESPACE_URL, source)

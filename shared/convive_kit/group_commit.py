@@ -11,9 +11,11 @@ short ring of the document tells whether it was carried out.
 from __future__ import annotations
 
 import asyncio
+import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, Literal, cast
 
 import structlog
@@ -81,6 +83,13 @@ class _Write:
             self.done.set_exception(error)
 
 
+def _write_ids() -> Iterator[ObjectId]:
+    # Drawn at random once, then counted: with the driver's own way each would take longer than all else that is done
+    # to submit a write.
+    drawn = os.urandom(8)
+    return (ObjectId(drawn + (number % 2**32).to_bytes(4)) for number in count())
+
+
 class GroupCommit:
     """Writes to one collection, in groups.
 
@@ -104,10 +113,11 @@ class GroupCommit:
         self._observe = observe
         self._waiting: list[_Write] = []
         self._flusher: asyncio.Task[None] | None = None
+        self._write_ids = _write_ids()
 
     async def insert(self, document: Document) -> None:
         """Insert a document that has an `_id`; raises `DuplicateKey` when its `_id` or another unique key is taken."""
-        write_id = ObjectId()
+        write_id = next(self._write_ids)
         operation = InsertOne({**document, "writes": [write_id]})
         await self._submit(_Write(document["_id"], "insert", operation, write_id))
 
@@ -117,7 +127,7 @@ class GroupCommit:
         `update` must set `version` to a higher number. Saving the same change again after `DatabaseAway` is safe: at
         most one of them is carried out.
         """
-        write_id = ObjectId()
+        write_id = next(self._write_ids)
         pushes = {**update.get("$push", {}), "writes": {"$each": [write_id], "$slice": -RING}}
         operation = UpdateOne({"_id": id, "version": seen}, {**update, "$push": pushes}, upsert=True)
         await self._submit(_Write(id, "save", operation, write_id, seen))
