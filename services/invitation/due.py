@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import structlog
@@ -48,6 +48,7 @@ class DueLoop:
         self._policy = policy
         self._now = now
         self._every = every
+        self._nothing_rebuilt_at = datetime.min.replace(tzinfo=UTC)
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
@@ -85,11 +86,16 @@ class DueLoop:
     async def _due(self, limit: int, channels: Sequence[str]) -> Sequence[Invitation]:
         now = self._now()
         due = await self._store.due(now, limit, channels)
-        if len(due) < limit:
-            # In this order: what a rebuild still changed after it was found here is not saved, its version tells.
-            folded_in = await self._store.due_once_armed(now, limit - len(due), channels)
-            if folded_in and await self._rebuilt():
-                return [*due, *folded_in]
+        # There is hardly ever a rebuild: however often it looks, it need not ask for that more often.
+        asked_lately = timedelta(0) <= now - self._nothing_rebuilt_at < timedelta(seconds=self._every)
+        if asked_lately or len(due) == limit:
+            return due
+        # In this order: what a rebuild still changed after it was found here is not saved, its version tells.
+        folded_in = await self._store.due_once_armed(now, limit - len(due), channels)
+        if folded_in and await self._rebuilt():
+            return [*due, *folded_in]
+        if len(channels) > 1:  # else there may be some, and no room
+            self._nothing_rebuilt_at = now
         return due
 
     async def _handle(self, invitation: Invitation) -> None:

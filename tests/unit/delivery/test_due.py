@@ -78,11 +78,23 @@ async def test_what_a_rebuild_folded_in_waits_for_its_end_and_all_else_does_not(
     assert await world.store.disarmed() == 3
 
     world.rebuilt = True
+    world.clock.goes_on(1)
     await world.look()
     assert await world.states(folded_in) == [State.SENT] * 3
     assert len(world.channel.sends) == 4
     triggers = [step.trigger for step in await world.store.history(folded_in[0])]
     assert triggers == ["created", "armed", "accepted"]
+
+
+async def test_after_a_rebuild_they_are_sent_as_room_comes_free() -> None:
+    world = World(slots=1, places_per_slot=2)
+    ids = await fold_in(world, 9)
+
+    for _ in ids:
+        await world.due.look()
+        await world.due.look()  # finds no room
+        await world.settle()
+    assert await world.states(ids) == [State.SENT] * 9
 
 
 async def test_a_link_that_was_folded_in_expires_when_the_rebuild_is_over() -> None:
@@ -94,6 +106,7 @@ async def test_a_link_that_was_folded_in_expires_when_the_rebuild_is_over() -> N
     assert await world.states(ids) == [State.PENDING]
 
     world.rebuilt = True
+    world.clock.goes_on(1)
     await world.look()
     assert await world.states(ids) == [State.EXPIRED]
     assert world.channel.sends == []
