@@ -213,7 +213,7 @@ def _possible(invitation: Invitation) -> Sequence[str]:
     possible = {
         "resend": counts(Trigger.RESEND, state),
         "correct": counts(Trigger.ADDRESS_CHANGED, state),
-        "extend": counts(Trigger.EXTENDED, state) and invitation.link_sequence > 0,
+        "extend": counts(Trigger.EXTENDED, state) and invitation.has_link,
         "revoke": counts(Trigger.REVOKED, state),
     }
     return [action for action, allowed in possible.items() if allowed]

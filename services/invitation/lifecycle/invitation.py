@@ -86,6 +86,12 @@ class Invitation:
         """Whether the member was removed and has not been added again since."""
         return self.removal is not None
 
+    @property
+    def has_link(self) -> bool:
+        """Whether a link was made, in this life: whoever was added without an invitation has none, nor whoever was
+        removed and added again without one."""
+        return self.link_sequence > 0 and self.channel != "none"
+
     # --- what publishers say of the member ---------------------------------------------------------------------
 
     @classmethod
@@ -503,6 +509,8 @@ class Invitation:
         that no provider had taken before it ran out is sent now."""
         if self._knows(cause):
             return None
+        if not self.has_link:
+            return self._noted(cause, "extended", {"ignored": "never invited"})
         draft = Draft(self, cause)
         draft.fire(Trigger.EXTENDED)
         if counts(Trigger.EXTENDED, self.state):

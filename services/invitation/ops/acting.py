@@ -79,7 +79,7 @@ class Acting:
             raise invalid("until", wrong)
         cause = self._cause(request, reason)
         async with self._witness(request, "extend", invitation, reason) as record:
-            if invitation.link_sequence == 0:
+            if not invitation.has_link:
                 raise _wrong_state(invitation)
             policy = await policy_for(self._store, invitation, self._policy)
             return await self._save(record, invitation, Trigger.EXTENDED, lambda i: i.extended(until, cause, policy))

@@ -265,7 +265,7 @@ def _why_not(run: Bulk, invitation: Invitation) -> str | None:
         return None  # done before a crash, and not counted then
     if not counts(_TRIGGERS[run.action], invitation.state):
         return invitation.state.value
-    if run.action == "extend" and invitation.link_sequence == 0:
+    if run.action == "extend" and not invitation.has_link:
         return "never_invited"
     if run.channel == "sms":
         if invitation.invitee is None or invitation.invitee.phone is None:

@@ -14,11 +14,13 @@ from tests.unit.lifecycle.making import (
     a_pending,
     an_event,
     an_invitation,
+    an_invitee,
     changed,
     done,
     facts_of,
     later,
     steps_of,
+    told,
 )
 
 OVER = ["password_set", "active", "revoked", "declined"]
@@ -251,6 +253,16 @@ def test_an_extension_keeps_the_link_and_the_state(state: str) -> None:
     assert (change.after.state, change.after.link_sequence) == (State(state), 1)
     assert change.after.link_state(1, later(days=29)) == "alive"
     assert facts_of(change) == [("extended", change.after.version)]
+
+
+def test_who_was_added_again_without_an_invitation_has_no_link_to_extend() -> None:
+    removed = done(a_pending().was_removed(told(2), an_event()))
+    again = done(removed.created(an_invitee(), "none", told(3), an_event(), POLICY))
+
+    change = again.extended(later(days=30), a_cause(), POLICY)
+
+    assert facts_of(change) == []
+    assert (done(change).expires_at, done(change).due_at) == (None, None)
 
 
 def test_an_extension_of_an_expired_link_makes_it_work_again() -> None:
