@@ -136,6 +136,8 @@ class Watch:
         self._awaits: set[tuple[str, str, str]] = set()
         self._target: tuple[str, str, int] | None = None
         self._dawdling = False
+        # Of this process alone: those forked beside it must not all dawdle alike.
+        self.chance = random.Random()
 
     def factory(self, loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Future[Any]:
         """A task factory: the loop's tasks run under watch."""
@@ -174,11 +176,11 @@ class Watch:
 
     def dawdle(self, task: int) -> asyncio.Future[None] | None:
         """What a slow task waits for before it takes an answer that is here; None when it goes on at once."""
-        if not self._dawdling or task not in self.busy or random.random() < 0.5:
+        if not self._dawdling or task not in self.busy or self.chance.random() < 0.5:
             return None
         loop = asyncio.get_running_loop()
         later: asyncio.Future[None] = loop.create_future()
-        loop.call_later(random.uniform(0, _DAWDLE), _arrive, later)
+        loop.call_later(self.chance.uniform(0, _DAWDLE), _arrive, later)
         return later
 
     def serve(self, control: socket.socket) -> None:
@@ -231,7 +233,7 @@ class _Stepped(Coroutine[Any, Any, Any]):
         self._watch = watch
         self._before: tuple[FrameType, int] | None = None
         self._doomed: FrameType | None = None
-        self._slow = random.random() < 0.5
+        self._slow = watch.chance.random() < 0.5
         self._dawdled = False
 
     def send(self, value: Any) -> Any:
