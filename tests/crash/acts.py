@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from convive_contracts import topology
 from convive_contracts.events import DIRECTORY_SOURCE
 from tests.crash.guests import Guest, Step, document, publish
 from tests.crash.lanes import Lane, persist
@@ -99,16 +98,11 @@ async def accept_both(lane: Lane, guest: Guest) -> None:
 
 
 def unheard(act: Step) -> Step:
-    """Do it while the bus tells the invitation service nothing of accounts: the directory's answer is all it has. (Who
-    begins anew declares its bindings anew, so a death ends this too.)"""
+    """Do it while the bus tells the invitation service nothing of accounts: the directory's answer is all it has."""
 
     async def unheard_act(lane: Lane, guest: Guest) -> None:
-        queue = await lane.bus.channel.get_queue(topology.INVITATION_EVENTS, ensure=False)
-        await queue.unbind(topology.EXCHANGE, "account.*")
-        try:
+        async with lane.deaf_to("account"):
             await act(lane, guest)
-        finally:
-            await queue.bind(topology.EXCHANGE, "account.*")
 
     return unheard_act
 

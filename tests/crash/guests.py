@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from convive_contracts import topology
 from convive_contracts.events import INVITATION_SOURCE
 from tests.crash.lanes import Lane, Victim
 from tests.speaking import (
@@ -98,12 +97,8 @@ async def invited(lane: Lane) -> Guest:
 async def known_to_the_log_alone(lane: Lane) -> Guest:
     """Somebody of whom nothing is known but what the log tells, and who was never written to."""
     guest = await foreign(lane)
-    queue = await lane.bus.channel.get_queue(topology.INVITATION_EVENTS, ensure=False)
-    await queue.unbind(topology.EXCHANGE, "user.*")
-    try:
+    async with lane.deaf_to("user"):
         await publish("user.created")(lane, guest)
-    finally:
-        await queue.bind(topology.EXCHANGE, "user.*")
     return guest
 
 

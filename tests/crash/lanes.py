@@ -230,6 +230,17 @@ class Lane(Stack):
             await (await self.bus.channel.get_queue(HEARD, ensure=False)).consume(self._keep, no_ack=True)
             yield self
 
+    @asynccontextmanager
+    async def deaf_to(self, family: str) -> AsyncGenerator[None]:
+        """While the bus tells the invitation service nothing of a family of events. (Who begins anew declares its
+        bindings anew, so a death ends this too.)"""
+        queue = await self.bus.channel.get_queue(topology.INVITATION_EVENTS, ensure=False)
+        await queue.unbind(topology.EXCHANGE, f"{family}.*")
+        try:
+            yield
+        finally:
+            await queue.bind(topology.EXCHANGE, f"{family}.*")
+
     async def _keep(self, message: aio_pika.abc.AbstractIncomingMessage) -> None:
         with suppress(ValueError):  # rubbish is heard too
             self.heard.append(json.loads(message.body))

@@ -119,14 +119,17 @@ class World:
         async def rebuilt() -> bool:
             return self.rebuilt
 
-        return DueLoop(self.store, self.delivery, policy=self.policy, now=self.clock.now, rebuilt=rebuilt, **more)
+        options: dict[str, Any] = {"policy": self.policy, "now": self.clock.now, "rebuilt": rebuilt, **more}
+        return DueLoop(self.store, self.delivery, **options)
 
-    async def add(self, count: int = 1, channel: Any = "email") -> list[str]:
-        """Invitations that are due now."""
+    async def add(self, count: int = 1, channel: Any = "email", *, disarmed: bool = False) -> list[str]:
+        """Invitations that are due now; `disarmed`, as a rebuild folds them in."""
         ids: list[str] = []
         for _ in range(count):
             invitee = an_invitee(member_id=str(uuid4()), phone="+33612345678")
-            change = a_blank().created(invitee, channel, told(), an_event(self.clock.time), self.policy)
+            blank = a_blank()
+            blank.disarmed = disarmed
+            change = blank.created(invitee, channel, told(), an_event(self.clock.time), self.policy)
             assert change is not None
             await self.store.save(change)
             ids.append(change.after.id)

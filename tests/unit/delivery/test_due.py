@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime, time, timedelta
-from uuid import uuid4
 
 import pytest
 
 from convive_contracts.events import CabinetState, Policies
 from convive_kit.mongo import DatabaseAway
-from invitation.due import DueLoop
 from invitation.lifecycle.invitation import Change, Invitation
 from invitation.lifecycle.quiet import QuietHours
 from invitation.lifecycle.schedule import Policy
@@ -19,7 +17,7 @@ from invitation.lifecycle.states import State
 from invitation.store.memory import MemoryStore
 from invitation.store.protocol import decide_and_save
 from tests.unit.delivery.making import AWAY, HANG, NEVER, World
-from tests.unit.lifecycle.making import a_blank, an_event, an_invitee, told
+from tests.unit.lifecycle.making import an_event, an_invitee
 
 
 class Counting(MemoryStore):
@@ -52,23 +50,9 @@ async def test_a_link_whose_life_is_over_expires_though_nobody_asks() -> None:
     assert (await world.store.history(ids[0]))[-1].actor == "system"
 
 
-async def fold_in(world: World, count: int) -> list[str]:
-    """Invitations that a rebuild has folded in, and that are due by now."""
-    ids: list[str] = []
-    for _ in range(count):
-        blank = a_blank()
-        blank.disarmed = True
-        invitee = an_invitee(member_id=str(uuid4()))
-        change = blank.created(invitee, "email", told(), an_event(world.clock.time), world.policy)
-        assert change is not None
-        await world.store.save(change)
-        ids.append(change.after.id)
-    return ids
-
-
 async def test_what_a_rebuild_folded_in_waits_for_its_end_and_all_else_does_not() -> None:
     world = World()
-    folded_in, other = await fold_in(world, 3), await world.add()
+    folded_in, other = await world.add(3, disarmed=True), await world.add()
     world.rebuilt = False
 
     await world.look()
@@ -88,7 +72,7 @@ async def test_what_a_rebuild_folded_in_waits_for_its_end_and_all_else_does_not(
 
 async def test_after_a_rebuild_they_are_sent_as_room_comes_free() -> None:
     world = World(slots=1, places_per_slot=2)
-    ids = await fold_in(world, 9)
+    ids = await world.add(9, disarmed=True)
 
     for _ in ids:
         await world.due.look()
@@ -99,7 +83,7 @@ async def test_after_a_rebuild_they_are_sent_as_room_comes_free() -> None:
 
 async def test_a_link_that_was_folded_in_expires_when_the_rebuild_is_over() -> None:
     world = World()
-    ids = await fold_in(world, 1)
+    ids = await world.add(disarmed=True)
     world.rebuilt = False
     world.clock.goes_on(14 * 86_400)
     await world.look()
@@ -114,15 +98,13 @@ async def test_a_link_that_was_folded_in_expires_when_the_rebuild_is_over() -> N
 
 async def test_what_a_rebuild_changes_between_the_look_and_its_end_is_not_sent() -> None:
     world = World()
-    (id,) = await fold_in(world, 1)
+    (id,) = await world.add(disarmed=True)
 
     async def ends_with_one_more_event() -> bool:
         await decide_and_save(world.store, id, lambda i: i.revoked("removed", an_event(world.clock.time)))
         return True
 
-    due = DueLoop(
-        world.store, world.delivery, policy=world.policy, now=world.clock.now, rebuilt=ends_with_one_more_event
-    )
+    due = world.due_loop(rebuilt=ends_with_one_more_event)
     await due.look()
     await world.settle()
     assert world.channel.sends == []
