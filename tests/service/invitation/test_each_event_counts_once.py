@@ -16,6 +16,7 @@ from cloudevents.core.v1.event import CloudEvent
 
 from convive_contracts import topology
 from convive_contracts.publisher import Publisher
+from convive_kit.http import rfc3339
 from tests.running import Stack
 from tests.speaking import (
     FIRST_NAME,
@@ -190,6 +191,24 @@ async def test_whoever_is_created_again_with_a_higher_sequence_gets_a_new_link(s
     await stack.until_state(member, "sent")
     assert (await stack.invitation.call("GET", old.link)).json()["reason"] == "superseded"
     (await stack.redeem(new.link)).ok()
+
+
+async def test_whoever_is_created_again_without_an_invitation_has_no_link_to_extend(stack: Stack) -> None:
+    member, data = await stack.invite(sequence=1)
+    old = await stack.mail(member.email)
+    await stack.publish("user.removed", member.id, removal_data(data), sequence=2)
+    await stack.until_state(member, "revoked")
+    await stack.publish("user.created", member.id, {**data, "invite_by": "none"}, sequence=3)
+    before = await stack.until_state(member, "pending")
+    later = rfc3339(datetime.now(UTC) + timedelta(days=3))
+    refused = await stack.operate(member, "extend", until=later)
+    assert (refused.status, refused.json()["slug"]) == (409, "wrong_state")
+    assert (await stack.detail(member))["version"] == before["version"]
+    await is_dead(stack, old.link)
+    # A new link is something else: it can be extended.
+    (await stack.operate(member, "resend", channel="email")).ok(202)
+    await stack.mail(member.email, count=2)
+    (await stack.operate(member, "extend", until=later)).ok(202)
 
 
 async def test_whoever_had_come_in_and_is_created_again_accepts_anew_and_is_active_again(stack: Stack) -> None:
