@@ -16,7 +16,8 @@ the table: `python -m invitation.lifecycle.diagram > docs/lifecycle.md`.
 _BESIDE_THE_TABLE = """\
 A trigger that jumps ahead (`redeemed`, `signed_in`) records the steps it skips, in the same save. An outcome of an
 older send never changes the state. Whoever is added again after a removal (`created_again`, from whatever state) begins
-a new life in the same document, and links of the old one stay dead.
+a new life in the same document, and links of the old one stay dead. Where that is without an invitation, the old links
+say that they were withdrawn: they offer no new one.
 """
 
 

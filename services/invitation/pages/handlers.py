@@ -234,7 +234,7 @@ class LinkPages:
         visit = await self._visit(request, counted=True)
         proved = wants_json(request) or (await read(request, Nothing)).proof == "input"
         self._refuse_used_up(visit)
-        if visit.invitation.state in (State.REVOKED, State.DECLINED):
+        if visit.invitation.link_state(visit.link_sequence, self._now()) == "over":
             raise DeadLink(visit, over(visit.invitation.state))
         if not proved:
             self._refuse_dead(visit)

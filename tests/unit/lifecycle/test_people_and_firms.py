@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from invitation.lifecycle.invitation import Invitation
+from invitation.lifecycle.invitation import Change, Invitation
 from invitation.lifecycle.states import State
 from tests.unit.lifecycle.making import (
     NOW,
@@ -255,14 +257,23 @@ def test_an_extension_keeps_the_link_and_the_state(state: str) -> None:
     assert facts_of(change) == [("extended", change.after.version)]
 
 
-def test_who_was_added_again_without_an_invitation_has_no_link_to_extend() -> None:
+@pytest.mark.parametrize(
+    "act",
+    [
+        pytest.param(lambda it: it.extended(later(days=30), a_cause(), POLICY), id="extend"),
+        pytest.param(lambda it: it.renewed(a_cause(), POLICY), id="renew"),
+    ],
+)
+def test_who_was_added_again_without_an_invitation_has_no_link(act: Callable[[Invitation], Change]) -> None:
     removed = done(a_pending().was_removed(told(2), an_event()))
     again = done(removed.created(an_invitee(), "none", told(3), an_event(), POLICY))
 
-    change = again.extended(later(days=30), a_cause(), POLICY)
+    change = act(again)
 
     assert facts_of(change) == []
-    assert (done(change).expires_at, done(change).due_at) == (None, None)
+    after = change.after
+    assert (after.channel, after.send_at, after.expires_at, after.due_at) == ("none", None, None, None)
+    assert after.link_state(1, NOW) == after.link_state(after.link_sequence, NOW) == "over"
 
 
 def test_an_extension_of_an_expired_link_makes_it_work_again() -> None:

@@ -183,7 +183,7 @@ def test_what_was_resent_while_it_was_held_is_not_sent_when_the_creation_says_no
     after = done(created(resent, 1, by="none"))
 
     assert (after.channel, after.send_at, after.due_at) == ("none", None, None)
-    assert after.link_state(1, NOW) == "superseded"
+    assert after.link_state(1, NOW) == "over"
 
 
 @pytest.mark.parametrize("state", [state for state in State if state is not State.ACTIVE])
