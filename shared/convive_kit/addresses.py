@@ -75,6 +75,8 @@ def normalise_email(text: str) -> str:
 def email_key(email: str) -> str:
     """What makes two addresses the same login: NFC, ASCII lowercase, IDNA domain. No full case folding: that would
     merge the addresses of different people."""
+    if email.isascii():
+        return email.lower()
     local, _, domain = unicodedata.normalize("NFC", email).rpartition("@")
     if not domain.isascii():
         try:
