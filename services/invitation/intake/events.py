@@ -78,7 +78,7 @@ class Intake:
         now: Callable[[], datetime],
         due_changed: Callable[[], None],
     ) -> None:
-        """`due_changed` is called when something became due that this process has no place for."""
+        """`due_changed` is called when something became due that a provider may take, and there was no place for it."""
         self._store = store
         self._delivery = delivery
         self._policy = policy
@@ -181,9 +181,12 @@ class Intake:
             pause *= 2
 
     def _done(self, change: Change | None) -> bool:
-        if change is not None and change.after.send_at is not None:
+        if change is None:
+            return False
+        # While its provider is away, what is due is looked for now and then, however much comes to it.
+        if change.after.send_at is not None and not self._delivery.provider_away(change.after.channel):
             self._due_changed()
-        return change is not None
+        return True
 
 
 async def firms_policy(store: Store, event: Event, usual: Policy) -> Policy:

@@ -28,7 +28,11 @@ class FakeDelivery:
 
     def __init__(self, places: int = 0) -> None:
         self.places = places
+        self.away = False
         self.started: list[Invitation] = []
+
+    def provider_away(self, _: str) -> bool:
+        return self.away
 
     async def reserve_soon(self, channel: str, *, within: float) -> bool:
         if self.places <= 0:

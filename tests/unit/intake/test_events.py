@@ -85,6 +85,15 @@ async def test_without_a_place_it_is_due_now_and_the_due_loop_is_told() -> None:
     assert (world.delivery.started, world.woken) == ([], 1)
 
 
+async def test_while_the_provider_is_away_the_due_loop_is_left_to_its_own_looks() -> None:
+    world, member = World(places=0), a_member()
+    world.delivery.away = True
+
+    await world.told(created(member))
+
+    assert ((await world.the(member)).due_at, world.woken) == (NOW, 0)
+
+
 async def test_a_member_who_is_not_to_be_invited_takes_no_place() -> None:
     world, member = World(places=1), a_member()
 
