@@ -18,7 +18,7 @@ from convive_contracts import (
     parse_event,
 )
 from convive_kit import tracing
-from convive_kit.bus import Incoming
+from convive_kit.consuming import Incoming
 from convive_kit.outbox import OutboxEntry
 from directory.model.account import Account
 from directory.model.cabinet import Cabinet

@@ -18,6 +18,7 @@ import structlog
 from convive_kit.errors import Retry
 from convive_kit.group_commit import VersionConflict
 from invitation.lifecycle.invitation import Cause, Invitation, then
+from invitation.lifecycle.rebuilt import armed
 from invitation.lifecycle.schedule import Policy
 from invitation.store.protocol import Store, policy_for
 
@@ -102,7 +103,7 @@ class DueLoop:
         now = self._now()
         policy = await policy_for(self._store, invitation, self._policy)
         cause = Cause(now, "system")
-        change = invitation.armed(cause)
+        change = armed(invitation, cause)
         due = (change.after if change else invitation).came_due(cause, policy)
         change = then(change, due) if change else due
         wanted = change.after if change else invitation

@@ -20,7 +20,8 @@ from aiormq.abc import DeliveredMessage
 
 from convive_contracts import topology
 from convive_contracts.brokers import Brokers
-from convive_kit.bus import BusAway, Incoming, incoming_from
+from convive_kit.bus import BusAway
+from convive_kit.consuming import Incoming, incoming_from
 
 _OFFSET = "x-stream-offset"
 _PREFETCH = 500

@@ -14,7 +14,7 @@ from uuid import uuid4
 from pymongo import IndexModel
 
 from convive_contracts.envelope import LARGEST_MESSAGE, EventError
-from convive_kit.bus import Incoming
+from convive_kit.consuming import Incoming
 from convive_kit.errors import ConviveError
 from convive_kit.mongo import Collection, Document, aggregate, database_call
 

@@ -13,7 +13,7 @@ from aiohttp import web
 from pydantic import BaseModel, BeforeValidator, Field
 
 from convive_contracts.envelope import LARGEST_MESSAGE, EventError
-from convive_kit.bus import Incoming
+from convive_kit.consuming import Incoming
 from convive_kit.cursors import Key, key_in, page_of
 from convive_kit.errors import Conflict, Reject
 from convive_kit.http import Body, ListOf, ListQuery, Problem, Timestamp, invalid, json_body, not_found, parse_query

@@ -13,7 +13,8 @@ from uuid import NAMESPACE_OID, uuid5
 import structlog
 
 from convive_contracts.envelope import LARGEST_MESSAGE, EventError
-from convive_kit.bus import Incoming, Unroutable
+from convive_kit.bus import Unroutable
+from convive_kit.consuming import Incoming
 from convive_kit.errors import ConviveError, Reject
 from convive_kit.group_commit import GroupCommit
 

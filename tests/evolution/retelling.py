@@ -10,12 +10,13 @@ from typing import Any
 
 from convive_contracts import topology
 from convive_contracts.envelope import Event, parse_event, rfc3339
-from convive_kit.bus import Incoming
+from convive_kit.consuming import Incoming
 from convive_kit.errors import Reject
 from invitation.delivery.slots import Delivery
 from invitation.intake.events import Intake, Replayed
 from invitation.intake.rebuilding import Rebuilding
 from invitation.lifecycle.invitation import Cause
+from invitation.lifecycle.rebuilt import armed
 from invitation.lifecycle.schedule import Policy
 from invitation.store.protocol import Store, decide_and_save
 
@@ -71,7 +72,7 @@ async def rebuild(store: Store, recorded: Sequence[Mapping[str, Any]], invitatio
     await rebuilding.arm(mark)
     over = Cause(LATER, "system")
     for id in invitations:
-        await decide_and_save(store, id, lambda invitation: invitation.armed(over))
+        await decide_and_save(store, id, lambda invitation: armed(invitation, over))
 
 
 SHOWN = (

@@ -17,8 +17,7 @@ import structlog
 import uvloop
 
 from convive_contracts import topology
-from convive_kit import bus
-from convive_kit.bus import Incoming
+from convive_kit.consuming import Consumer, Incoming
 from convive_kit.group_commit import GroupCommit
 from convive_kit.mongo import close_client, open_client
 from convive_kit.parked import ParkedMessages
@@ -59,7 +58,7 @@ async def take_in(url: str, database_name: str, count: int, seed: int) -> dict[s
     delivery = Delivery(store, {}, owner="test", policy=policy, now=_now, slots=0)
     intake = Intake(store, delivery, policy=policy, now=_now, due_changed=lambda: None)
     parking = Parking(GroupCommit(database[PARKED]), now=_now, step="intake")
-    consumer = bus._Consumer(topology.INVITATION_EVENTS, intake.receive, parking.park, AT_ONCE, lambda *_: None)
+    consumer = Consumer(topology.INVITATION_EVENTS, intake.receive, parking.park, AT_ONCE, lambda *_: None)
     outcomes: Counter[str] = Counter()
     healthy: list[str] = []
 

@@ -13,7 +13,8 @@ import pika
 
 from convive_contracts import topology
 from convive_contracts.publisher import declare_topology
-from convive_kit.bus import Bus, Handler, Incoming, Park
+from convive_kit.bus import Bus
+from convive_kit.consuming import Handler, Incoming, Park
 
 KEY = "user.created"
 QUEUE = topology.INVITATION_EVENTS

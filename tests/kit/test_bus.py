@@ -10,7 +10,8 @@ import pytest
 
 from convive_contracts import topology
 from convive_contracts.publisher import declare_topology
-from convive_kit.bus import Bus, BusAway, HandlerFailed, Incoming, Unroutable
+from convive_kit.bus import Bus, BusAway, Unroutable
+from convive_kit.consuming import HandlerFailed, Incoming
 from convive_kit.errors import Reject, Retry
 from convive_kit.unreadable import RAW_PROPERTIES
 from tests.faults import Proxy

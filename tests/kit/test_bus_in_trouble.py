@@ -16,8 +16,9 @@ from aio_pika.exceptions import DeliveryError
 from convive_contracts import topology
 from convive_contracts.publisher import Publisher, declare_topology
 from convive_kit import bus as bus_module
-from convive_kit.bus import Bus, BusAway, Incoming
+from convive_kit.bus import Bus, BusAway
 from convive_kit.bus_examined import examine
+from convive_kit.consuming import Incoming
 from convive_kit.event_log import EventLog
 from deploy.local.broker import Broker
 from tests.faults import Proxy, until_frozen

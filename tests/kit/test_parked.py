@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from convive_contracts.envelope import Malformed
-from convive_kit.bus import Incoming
+from convive_kit.consuming import Incoming
 from convive_kit.group_commit import GroupCommit
 from convive_kit.mongo import Collection, Driver, close_client, open_client
 from convive_kit.parked import Parked, ParkedMessages

@@ -17,7 +17,7 @@ from cloudevents.core.v1.event import CloudEvent
 
 from convive_contracts import Event, Malformed, Oversize, UnknownType, parse_event, topology
 from convive_contracts.envelope import STRUCTURED
-from convive_kit.bus import HandlerFailed, Incoming
+from convive_kit.consuming import HandlerFailed, Incoming
 from convive_kit.errors import Reject
 from convive_kit.group_commit import GroupCommit
 from convive_kit.mongo import Collection

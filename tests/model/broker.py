@@ -14,7 +14,7 @@ from aio_pika.exceptions import DeliveryError
 
 from convive_contracts import topology
 from convive_contracts.envelope import STRUCTURED
-from convive_kit.bus import Incoming
+from convive_kit.consuming import Incoming
 from convive_kit.event_log import Logged
 from tests.model.virtual_loop import OWNER, Owner
 from tests.model.world import World

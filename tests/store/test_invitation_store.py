@@ -16,6 +16,7 @@ from convive_contracts.events import CabinetState, DossierState, Policies
 from convive_kit.group_commit import DuplicateKey, VersionConflict
 from convive_kit.mongo import close_client, open_client
 from invitation.lifecycle.invitation import Change, Invitation, Invitee, Lease, Step, Told
+from invitation.lifecycle.rebuilt import armed
 from invitation.lifecycle.states import State
 from invitation.store.documents import KEPT_STEPS, from_document, to_document, to_update
 from invitation.store.mongo import INVITATIONS, create_indexes
@@ -445,7 +446,7 @@ async def test_what_was_rebuilt_comes_due_apart_from_all_else(made: Made) -> Non
 async def test_an_armed_one_is_among_the_others(made: Made) -> None:
     one = a_disarmed(State.SENT, due_once_armed=NOW)
     await made.put(one)
-    await decide_and_save(made.store, one.id, lambda i: i.armed(a_cause()))
+    await decide_and_save(made.store, one.id, lambda i: armed(i, a_cause()))
     assert await made.store.disarmed() == 0
     assert await made.store.due_once_armed(later(days=99), 9, ["email"]) == []
     assert [i.id for i in await made.store.due(later(days=99), 9, ["email"])] == [one.id]

@@ -18,7 +18,7 @@ from convive_contracts import topology
 from convive_contracts.envelope import Event, parse_event
 from convive_contracts.events import CabinetState, DossierState, InvitationRequest, InvitationState, UserCreated
 from convive_kit import tracing
-from convive_kit.bus import Incoming
+from convive_kit.consuming import Incoming
 from convive_kit.errors import Reject
 from invitation.intake.decisions import Decision, decisions, from_directory
 from invitation.lifecycle.invitation import Cause, Change, Invitation, then

@@ -18,6 +18,7 @@ from convive_kit.errors import Reject
 from invitation.intake.decisions import Decision, decisions
 from invitation.intake.events import Replayed, firms_policy, learn_names
 from invitation.lifecycle.invitation import Cause, Change, Invitation
+from invitation.lifecycle.rebuilt import log_ended, overtaken, restored
 from invitation.lifecycle.schedule import Policy
 from invitation.store.protocol import Store, decide_and_save, decide_and_save_at_once, decide_or_begin
 
@@ -81,7 +82,7 @@ class Rebuilding:
         cause = Cause(self._now(), "system", detail=mark.detail())
         while removed := await self._store.disarmed_and_removed(_ARMED_AT_ONCE):
             await asyncio.gather(
-                *(decide_and_save_at_once(self._store, one, lambda it: it.log_ended(cause)) for one in removed)
+                *(decide_and_save_at_once(self._store, one, lambda it: log_ended(it, cause)) for one in removed)
             )
         return await self._store.disarmed()
 
@@ -95,7 +96,7 @@ class Rebuilding:
             if event.source != INVITATION_SOURCE:
                 return []
             name, folded = event.short_type.removeprefix("invitation."), replace(cause, event_id=None)
-            return [Decision(fact.invitation_id, lambda i: i.restored(name, fact, folded, policy))]
+            return [Decision(fact.invitation_id, lambda i: restored(i, name, fact, folded, policy))]
         return decisions(event, cause, policy)
 
     def _begin(self, id: str, lane: _Lane, again: bool) -> asyncio.Task[list[tuple[int, str]]]:
@@ -138,7 +139,7 @@ class Rebuilding:
                 known = invitation.announced or invitation.removed
                 told = isinstance(event.data, InvitationState)
                 second_time = again or (event.source, event.id) in self._came_early
-                if not known or (not told and invitation.overtaken(event.time, again=second_time)):
+                if not known or (not told and overtaken(invitation, event.time, again=second_time)):
                     return None
                 return decision.decide(invitation)
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal, Self
 
-from convive_contracts.events import InvitationErased, InvitationState
 from invitation.lifecycle.draft import Change, Draft
 from invitation.lifecycle.records import Cause, Channel, Fact, Invitee, Lease, Occasion, Outcome, Receipt, Step, Told
 from invitation.lifecycle.schedule import LINK_IS_ALIVE, REMINDED, Policy
@@ -416,81 +415,6 @@ class Invitation:
             return draft.done()
         return self._next_link(Trigger.RENEW, None, cause, policy)
 
-    # --- rebuilding from the log ------------------------------------------------------------------------------------
-
-    def restored(self, fact: str, told: InvitationState, cause: Cause, policy: Policy) -> Change | None:
-        """A fact that this invitation itself once announced, by its name: it stood there, with these numbers. Older
-        facts than the last one folded in change nothing but when the link first went out, so the log may be read twice.
-        Reminders go on after the last send that was told."""
-        if self.rebuilt_to is not None and told.version <= self.rebuilt_to:
-            return self._sent_before(told, cause, policy) if fact == "sent" else None
-        draft = Draft(self, cause)
-        after = draft.after
-        if told.link_sequence != self.link_sequence:
-            after.wanted_at = after.sent_at = after.remind_at = None
-            after.reminders = 0
-        after.fell_back = self.fell_back or (self.channel, told.channel) == ("email", "sms")
-        after.state = State(told.state)
-        after.channel = told.channel
-        after.link_sequence, after.send_sequence = told.link_sequence, told.send_sequence
-        after.expires_at, after.reason = told.expires_at, told.reason
-        after.rebuilt_to, after.rebuilt_at = told.version, cause.at
-        if isinstance(told, InvitationErased) and after.invitee is not None:
-            after.erased, after.invitee = True, after.invitee.nameless()
-        draft.stop_sending()
-        if fact in ("failed", "bounced"):
-            draft.end_reminders()
-        elif after.state in REMINDED:
-            after.sent_at = after.sent_at or cause.at
-            after.remind_at = None if fact == "sent" else after.remind_at
-            draft.keep_reminder(policy)
-        draft.note("rebuilt", {"version": told.version})
-        change = draft.done()
-        # Receivers know the old numbers: what is announced from here on must be newer.
-        after.version = max(after.version, told.version)
-        return change
-
-    def _sent_before(self, told: InvitationState, cause: Cause, policy: Policy) -> Change | None:
-        """The first send of the link reached the log behind a later one: reminders count from it, as they did."""
-        if self.sent_at is None or self.rebuilt_at is None or self.state not in REMINDED:
-            return None
-        if told.link_sequence != self.link_sequence or cause.at >= self.sent_at:
-            return None
-        draft = Draft(self, replace(cause, at=self.rebuilt_at))
-        draft.after.sent_at = cause.at
-        draft.plan_reminder(policy)
-        draft.note("rebuilt", {"version": told.version})
-        return draft.done()
-
-    def overtaken(self, time: datetime, *, again: bool) -> bool:
-        """Whether a fact that was folded in tells already what came of something that happened at `time`: `again` when
-        all facts are in; before, for a redemption or sign-in that reached the log only after it was revoked, or in a
-        new life (when that began here, the log does not tell, but its facts are of a later time)."""
-        facts_decide = again or self.state is State.REVOKED or self.began_at is not None
-        return facts_decide and self.rebuilt_at is not None and time <= self.rebuilt_at
-
-    def log_ended(self, cause: Cause) -> Change | None:
-        """All of the log is folded in. A removal in it revokes now if the fact that follows from it is not in it: that
-        was lost with the outbox."""
-        lost = self.removal is not None and not self._redeemed_after(self.removal)
-        if not (self.disarmed and lost and counts(Trigger.REVOKED, self.state)):
-            return self.armed(cause)
-        draft = Draft(self, cause)
-        draft.after.disarmed = False
-        draft.stop_sending()
-        draft.after.reason = "removed"
-        draft.fire(Trigger.REVOKED)
-        return draft.done()
-
-    def armed(self, cause: Cause) -> Change | None:
-        """The rebuild is over: what is still due may happen again."""
-        if not self.disarmed:
-            return None
-        draft = Draft(self, cause)
-        draft.after.disarmed = False
-        draft.note("armed")
-        return draft.done()
-
     # --- what operators and firms do ------------------------------------------------------------------------------
 
     def resent(self, channel: Channel | None, cause: Cause, policy: Policy) -> Change | None:
@@ -530,7 +454,7 @@ class Invitation:
 
     def _reached_as(self, invitee: Invitee, draft: Draft, policy: Policy) -> None:
         known = self.invitee
-        if known and self.link_sequence and self.channel != "none" and _reached_elsewhere(self.channel, known, invitee):
+        if known and self.has_link and _reached_elsewhere(self.channel, known, invitee):
             draft.fire(Trigger.ADDRESS_CHANGED)
             if counts(Trigger.ADDRESS_CHANGED, self.state):
                 if self.fell_back and invitee.email_key != known.email_key:
@@ -548,11 +472,6 @@ class Invitation:
         else:
             draft.fire(trigger)
         return draft.done()
-
-    def _redeemed_after(self, removal: Told) -> bool:
-        """Whether a fact that was folded in says that a redemption came through although the member was removed."""
-        told_later = self.rebuilt_at is not None and removal.time <= self.rebuilt_at
-        return told_later and self.state is State.PASSWORD_SET
 
     def _over(self, now: datetime) -> bool:
         return self.state in LINK_IS_ALIVE and self.expires_at is not None and self.expires_at <= now

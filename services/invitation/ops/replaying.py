@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from convive_contracts.envelope import Event, EventError, parse_event
-from convive_kit.bus import Incoming
+from convive_kit.consuming import Incoming
 from convive_kit.errors import Reject
 from convive_kit.event_log import EventLog
 from convive_kit.group_commit import Conflict

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from convive_contracts import DIRECTORY_SOURCE, invitation_id, new_event, topology
 from convive_contracts.envelope import STRUCTURED
-from convive_kit.bus import Incoming
+from convive_kit.consuming import Incoming
 from invitation.delivery.slots import Delivery
 from invitation.intake.events import Intake
 from invitation.lifecycle.invitation import Invitation

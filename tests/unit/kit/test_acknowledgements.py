@@ -8,7 +8,7 @@ from typing import Any, cast
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convive_kit.bus import _Acknowledgements
+from convive_kit.consuming import Acknowledgements
 
 
 class Channel:
@@ -29,9 +29,9 @@ class Channel:
         }
 
 
-def a_consumer(*tags: int, closed: bool = False) -> tuple[Channel, _Acknowledgements]:
+def a_consumer(*tags: int, closed: bool = False) -> tuple[Channel, Acknowledgements]:
     channel = Channel(closed=closed)
-    acknowledgements = _Acknowledgements(cast("Any", channel))
+    acknowledgements = Acknowledgements(cast("Any", channel))
     for tag in tags:
         channel.outstanding.add(tag)
     return channel, acknowledgements

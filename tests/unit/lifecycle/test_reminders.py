@@ -12,6 +12,7 @@ from convive_contracts.events import InvitationState, Policies
 from invitation.lifecycle.facts import announcements
 from invitation.lifecycle.invitation import Change, Invitation, then
 from invitation.lifecycle.quiet import QuietHours
+from invitation.lifecycle.rebuilt import log_ended, restored
 from invitation.lifecycle.records import Receipt
 from invitation.lifecycle.schedule import Policy
 from invitation.lifecycle.states import State
@@ -343,8 +344,8 @@ def rebuilt(*facts: tuple[str, float, dict[str, Any]]) -> Invitation:
         }
         ids = dict.fromkeys(("invitation_id", "member_id", "dossier_id", "cabinet_id"), invitation.id)
         state = InvitationState(**ids, **said, expires_at=later(days=14))
-        invitation = done(invitation.restored(name, state, a_cause(at), POLICY))
-    return done(invitation.log_ended(a_cause(later(days=9))))
+        invitation = done(restored(invitation, name, state, a_cause(at), POLICY))
+    return done(log_ended(invitation, a_cause(later(days=9))))
 
 
 def test_after_a_rebuild_reminders_go_on_and_none_that_went_out_goes_again() -> None:

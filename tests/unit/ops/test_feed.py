@@ -11,7 +11,8 @@ from uuid import uuid4
 
 import pytest
 
-from convive_kit.bus import BusAway, Incoming
+from convive_kit.bus import BusAway
+from convive_kit.consuming import Incoming
 from convive_kit.event_log import EventLog, Logged, Start
 from convive_kit.feed import MOST_WAITING, Feed
 
