@@ -75,7 +75,7 @@ class Invitation:
     began_link: int | None = None
 
     def __copy__(self) -> Self:
-        # Every step begins with one: without slots, a copy is a tenth of the work.
+        # Every step begins with one: without slots, a copy is a third of the work.
         made = object.__new__(type(self))
         vars(made).update(vars(self))
         return made
