@@ -219,6 +219,8 @@ async def test_forged_tokens_are_alike_and_cost_no_database_command(stack: Stack
 
 GO_ON_BY_THEMSELVES = {"replays", "bulk", "erasures", "parked", "audit", "processes"}
 """Collections that loops look into every second or so, whether or not anybody asks. No link is kept there."""
+BY_TIME = {"due_at", "due_once_armed", "outbox.at"}
+"""What the due loop and the outbox look by, as often: nobody's link is found by it."""
 
 
 async def commands(database: Any) -> list[dict[str, Any]]:
@@ -227,7 +229,7 @@ async def commands(database: Any) -> list[dict[str, Any]]:
     async for entry in database["system.profile"].find({"appName": "convive"}):
         asked = entry.get("command", {})
         of_a_loop = entry["ns"].partition(".")[2] in GO_ON_BY_THEMSELVES
-        if not of_a_loop and not {"due_at", "outbox.at"} & set(asked.get("filter", {})):
+        if not of_a_loop and not BY_TIME & set(asked.get("filter", {})):
             found.append(asked)
     return found
 
