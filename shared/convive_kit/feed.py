@@ -115,6 +115,8 @@ class Feed:
                 if not self._listeners and time.monotonic() - self._left_at > _LINGER:
                     self._position = "next"
                     self._wanted.clear()
+                    # At once: leaving takes a while, and whoever begins to listen meanwhile would miss what is told.
+                    self._attached.clear()
                     return
                 if self._listeners and (told := self._told(logged)):
                     for waiting in [*self._listeners]:

@@ -18,6 +18,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ import pytest
 from deploy.local.broker import Broker
 from deploy.local.programs import REPOSITORY
 from tests.crash.guests import Guest, Scenario
-from tests.crash.lanes import Lane, Nursery
+from tests.crash.lanes import Child, Lane, Nursery
 from tests.crash.scenarios import SCENARIOS
 from tests.crash.sources import source
 from tests.real_parts import finished
@@ -147,7 +148,8 @@ async def crash(lane: Lane, scenario: Scenario, point: Point, *, dawdle: bool) -
     child = lane.children[scenario.victim]
     before = child.deaths
     where = {"place": point.place, "moment": point.moment, "times": point.times}
-    child.ask("kill", **where, loops=scenario.loops, dawdle=dawdle)
+    with suppress(ConnectionError):  # what runs all the time may come there, and die, before it has answered
+        child.ask("kill", **where, loops=scenario.loops, dawdle=dawdle)
 
     async def watch_over() -> bool:
         while True:
@@ -164,19 +166,26 @@ async def crash(lane: Lane, scenario: Scenario, point: Point, *, dawdle: bool) -
     try:
         await acting
         # Not whether the watch is over: it still brings up whoever left nothing behind to wait for.
-        died = child.dead or child.deaths > before
+        died = child.dead or child.deaths > before or not spared(child)
         if died:
             await watching
             # What it had in hand when it died comes back only now.
             await until_over(lane, scenario, guest)
-        else:
-            child.ask("spare")
     finally:
         watching.cancel()
         acting.cancel()
         await asyncio.gather(watching, acting, return_exceptions=True)
     await scenario.check(lane, guest)
     return died
+
+
+def spared(child: Child) -> bool:
+    """Whether it need not die any more; False when it came there after all before it could be told."""
+    try:
+        child.ask("spare")
+    except ConnectionError:
+        return False
+    return True
 
 
 def awaits_on_the_way(seen: Seen) -> dict[str, list[str]]:

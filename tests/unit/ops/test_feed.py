@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 
+import convive_kit.feed
 from convive_kit.bus import BusAway
 from convive_kit.consuming import Incoming
 from convive_kit.event_log import EventLog, Logged, Start
@@ -41,15 +42,20 @@ class Log:
     def __init__(self) -> None:
         self.events: asyncio.Queue[Logged | None] = asyncio.Queue()
         self.followed: list[Start] = []
+        self.left = asyncio.Event()
+        self.left.set()
 
     async def follow(self, start: Start, attached: Callable[[], object]) -> AsyncGenerator[Logged]:
         self.followed.append(start)
         attached()
-        while True:
-            logged = await self.events.get()
-            if logged is None:
-                raise BusAway
-            yield logged
+        try:
+            while True:
+                logged = await self.events.get()
+                if logged is None:
+                    raise BusAway
+                yield logged
+        finally:
+            await self.left.wait()
 
 
 def feed_of(log: Log) -> Feed:
@@ -91,6 +97,39 @@ async def test_after_an_outage_it_goes_on_behind_the_last_event() -> None:
         log.events.put_nowait(fact(8))
         assert await waiting.get() is not None
     assert log.followed == ["next", NOW, 8]
+    running.cancel()
+
+
+async def test_whoever_comes_while_it_is_leaving_the_log_waits_until_it_is_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(convive_kit.feed, "_LINGER", 0.0)
+    log = Log()
+    feed = feed_of(log)
+    running = asyncio.create_task(feed.run(asyncio.Event()))
+    async with feed.listening():
+        pass
+    log.left.clear()
+    log.events.put_nowait(fact(1))
+    async with asyncio.timeout(10):
+        while not log.events.empty():
+            await asyncio.sleep(0)
+
+    async def listen() -> int:
+        async with feed.listening() as waiting:
+            log.events.put_nowait(fact(2))
+            told = await waiting.get()
+            assert told is not None
+            return told.offset
+
+    listening = asyncio.create_task(listen())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert log.events.empty(), "it listens to a log that nobody reads"
+    log.left.set()
+    async with asyncio.timeout(10):
+        assert await listening == 2
+    assert log.followed == ["next", "next"]
     running.cancel()
 
 

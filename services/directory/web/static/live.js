@@ -4,14 +4,14 @@
 
 const list = document.querySelector("[data-live]");
 
-// The page is asked for anew, and its list put in place of the old one.
+// The page is asked for anew, and its list put in place of the old one; false where it cannot be had.
 async function refresh() {
   const answer = await fetch(location.pathname + location.search, { credentials: "same-origin", redirect: "error" });
-  if (!answer.ok) return;
+  if (!answer.ok) return false;
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById(list.id);
-  if (!fresh) return;
   await untilLetGo();
-  replaceContent(list, fresh);
+  if (fresh) replaceContent(list, fresh);
+  return true;
 }
 
 if (list) {
@@ -24,13 +24,17 @@ if (list) {
     busy = true;
     while (wanted) {
       wanted = false;
-      await refresh().catch(() => {});
+      const shown = await refresh().catch(() => false);
+      if (!shown && source.readyState !== EventSource.CLOSED) setTimeout(look, 5_000);
       // Many changes may come at once: they are shown together.
       await new Promise((done) => setTimeout(done, 500));
     }
     busy = false;
   };
-  source.addEventListener("open", look);
+  source.addEventListener("open", () => {
+    // What was told before anybody listened here may reach the list after the first look.
+    for (const later of [0, 2_000, 10_000]) setTimeout(look, later);
+  });
   source.addEventListener("message", look);
   window.addEventListener("pagehide", () => source.close());
 }

@@ -8,10 +8,11 @@ function isInUse(fragment) {
   return fragment.querySelector("select:focus") || fields.some((field) => field.value !== field.defaultValue || field === document.activeElement);
 }
 
-// The page itself is asked for anew, and those parts of it that say so are put in place of the old ones.
+// The page itself is asked for anew, and those parts of it that say so are put in place of the old ones; false where it
+// cannot be had.
 async function refresh(address) {
   const answer = await fetch(address, { credentials: "same-origin", redirect: "error" });
-  if (!answer.ok) return;
+  if (!answer.ok) return false;
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
   await untilLetGo();
   document.querySelector("main").toggleAttribute("data-poll", fresh.querySelector("main[data-poll]") !== null);
@@ -24,6 +25,7 @@ async function refresh(address) {
       old.querySelectorAll("[data-copy]").forEach(offerToCopy);
     }
   }
+  return true;
 }
 
 function live(main) {
@@ -44,7 +46,8 @@ function live(main) {
     busy = true;
     while (wanted) {
       wanted = false;
-      await refresh(main.dataset.page).catch(() => {});
+      const shown = await refresh(main.dataset.page).catch(() => false);
+      if (!shown && source.readyState !== EventSource.CLOSED) setTimeout(look, 5_000);
       // Many events may come at once: they are shown together.
       await new Promise((done) => setTimeout(done, 500));
     }
