@@ -31,6 +31,7 @@ from deploy.local import services
 from deploy.local.addresses import free_port
 from deploy.local.credentials import Credentials
 from deploy.local.services import Service, Surroundings
+from tests.nursery import ForkedService
 from tests.speaking import (
     FIRST_NAME,
     FOREIGN_SOURCE,
@@ -97,7 +98,7 @@ class Stack:
         self.directory = Api(self.around.directory_url)
         self.invitation = Api(self.around.invitation_url)
         self.inbox = Api(self.around.inbox_url)
-        self.inbox_service = services.inbox(self.around, folder / "inbox.log")
+        self.inbox_service = services.inbox(self.around, folder / "inbox.log", ForkedService)
         self.directory_service = self.new_service("directory", self.around.directory_port)
         self.invitation_service = self.new_service("invitation", self.around.invitation_port)
         self._extra: list[Service] = []
@@ -113,7 +114,7 @@ class Stack:
         env = self.environment(name) | {f"CONVIVE_{name.upper()}_PORT": str(port)} | settings
         arguments = [name, *(["--role", role] if role else [])]
         log = self.folder / f"{name}-{port}.log"
-        return Service(f"The {name} service", arguments, url=f"http://127.0.0.1:{port}", env=env, log=log)
+        return ForkedService(f"The {name} service", arguments, url=f"http://127.0.0.1:{port}", env=env, log=log)
 
     def set(self, name: str, **settings: str) -> None:
         """Give `directory` or `invitation` further settings, from its next start on. Only while it is not running."""

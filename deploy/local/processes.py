@@ -10,8 +10,21 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from deploy.local.trouble import CannotStart
+
+
+class Child(Protocol):
+    """A child as `subprocess.Popen` is one."""
+
+    pid: int
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+    def send_signal(self, sig: int) -> None: ...
 
 
 class Process:
@@ -30,7 +43,7 @@ class Process:
         self._command = list(command)
         self._env = dict(env)
         self._cwd = cwd
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child: Child | None = None
 
     @property
     def pid(self) -> int:
@@ -54,8 +67,11 @@ class Process:
         if self.alive:
             return
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        self._child = self._begin()
+
+    def _begin(self) -> Child:
         with self.log.open("ab") as log:
-            self._child = subprocess.Popen(
+            return subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", *self._command],
                 env=self._env,
                 cwd=self._cwd,

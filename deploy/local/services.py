@@ -79,10 +79,14 @@ class Surroundings:
 class Service:
     """A child that says over HTTP when it is ready."""
 
+    process: Process
+
     def __init__(self, name: str, arguments: list[str], *, url: str, env: dict[str, str], log: Path) -> None:
-        command = [sys.executable, "-m", *arguments]
         self.url = url
-        self.process = Process(name, command, log=log, env=env, cwd=REPOSITORY)
+        self.process = self._new(name, arguments, env, log)
+
+    def _new(self, name: str, arguments: list[str], env: dict[str, str], log: Path) -> Process:
+        return Process(name, [sys.executable, "-m", *arguments], log=log, env=env, cwd=REPOSITORY)
 
     async def start(self) -> None:
         """Start it and wait until it answers /readyz with 200. Raises CannotStart with the end of its log."""
@@ -115,9 +119,9 @@ def invitation(around: Surroundings, log: Path, **settings: str) -> Service:
     return Service("The invitation service", ["invitation"], url=around.invitation_url, env=env, log=log)
 
 
-def inbox(around: Surroundings, log: Path) -> Service:
+def inbox(around: Surroundings, log: Path, kind: type[Service] = Service) -> Service:
     ports = ["--http-port", str(around.inbox_port), "--smtp-port", str(around.smtp_port)]
     ports += ["--bounce-port", str(around.bounce_port)]
     arguments = ["deploy.local.inbox", "--host", LOOPBACK, *ports]
     env = plain_environment(CONVIVE_SMS_SIGNING_KEY=around.credentials.sms_signing_key)
-    return Service("The inbox", arguments, url=around.inbox_url, env=env, log=log)
+    return kind("The inbox", arguments, url=around.inbox_url, env=env, log=log)
