@@ -9,7 +9,6 @@ from datetime import datetime
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-import phonenumbers
 from babel.dates import format_datetime
 
 from invitation.i18n import Locale, msgid
@@ -116,6 +115,8 @@ class Phone:
 @lru_cache(maxsize=4096)
 def phone(number: str, locale: Locale) -> Phone:
     """A firm's number as its clients write it; one that cannot be understood is shown as it was given."""
+    import phonenumbers  # loaded when it is first needed
+
     shown = plain(number)
     try:
         parsed = phonenumbers.parse(shown, "FR")

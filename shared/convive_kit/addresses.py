@@ -1,7 +1,7 @@
 """E-mail addresses, phone numbers and names: what is accepted, and the one form each is kept in.
 
 Errors are `Reject` for messages and `ValueError` for pydantic, and their text says what to do without repeating what
-was given.
+was given. The two libraries that judge what is unusual are loaded when it first comes: a start need not wait for them.
 """
 
 from __future__ import annotations
@@ -11,9 +11,6 @@ import unicodedata
 from typing import Annotated
 
 import idna
-import phonenumbers
-from email_validator import EmailNotValidError, validate_email
-from phonenumbers import PhoneNumberType
 from pydantic import AfterValidator, WithJsonSchema
 
 from convive_kit.errors import Reject
@@ -65,6 +62,9 @@ def normalise_email(text: str) -> str:
         return text
     if any(unicodedata.category(character) in _UNSEEN for character in text):
         raise BadEmail
+
+    from email_validator import EmailNotValidError, validate_email
+
     try:
         return validate_email(text, check_deliverability=False, strict=True).normalized
     except EmailNotValidError:
@@ -93,6 +93,9 @@ def normalise_phone(text: str, region: str = "FR") -> str:
     """The number in E.164. A national number is taken to be of `region`."""
     if len(text) > 40:
         raise BadPhone
+
+    import phonenumbers
+
     try:
         number = phonenumbers.parse(text, region)
     except phonenumbers.NumberParseException:
@@ -102,17 +105,17 @@ def normalise_phone(text: str, region: str = "FR") -> str:
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
-_LINES_THAT_TAKE_SMS = (PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE)
-
-
 def can_receive_sms(number: str) -> bool:
     """Whether a number in E.164 is of a kind that text messages reach: no landline, premium, shared-cost or service
     number. Where a country does not tell mobiles from landlines (the United States), every number counts."""
+    import phonenumbers
+    from phonenumbers import PhoneNumberType
+
     try:
         parsed = phonenumbers.parse(number)
     except phonenumbers.NumberParseException:
         return False
-    return phonenumbers.number_type(parsed) in _LINES_THAT_TAKE_SMS
+    return phonenumbers.number_type(parsed) in (PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE)
 
 
 def a_mobile(number: str) -> str:
@@ -124,6 +127,8 @@ def a_mobile(number: str) -> str:
 
 def country_of(number: str) -> str | None:
     """The ISO 3166 code of where a number in E.164 belongs, such as `FR`, `RE`, or `001` for satellite phones."""
+    import phonenumbers
+
     try:
         return phonenumbers.region_code_for_number(phonenumbers.parse(number))
     except phonenumbers.NumberParseException:

@@ -47,13 +47,16 @@ class Body(BaseModel):
     caller set, an explicit null included where the field's type allows one.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    # Made ready by the first request that needs it: there are some hundred, and a start would wait for them all.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
 
 class Query(BaseModel):
     """Query parameters: unknown ones are refused; a parameter may repeat where its type is a list or tuple."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, populate_by_name=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, populate_by_name=False, defer_build=True
+    )
 
 
 class NoQuery(Query):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-import phonenumbers
 from babel.dates import format_datetime, get_timezone
 
 from directory.web.language import LANGUAGES, Language, msgid, translations
@@ -81,6 +80,8 @@ def day(at: datetime, language: Language) -> str:
 def phone(number: str, language: Language) -> str:
     """A firm's number as its clients write it, without a place to break the line; one that cannot be understood is
     shown as it was given."""
+    import phonenumbers  # loaded when it is first needed
+
     try:
         parsed = phonenumbers.parse(number, "FR")
     except phonenumbers.NumberParseException:
