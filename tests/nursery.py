@@ -42,7 +42,8 @@ class _Forked:
     """What `Child` promises, of a child of the fork server."""
 
     def __init__(self, arguments: Sequence[str], env: Mapping[str, str], log: Path) -> None:
-        self._process = _FORKS.Process(target=_live, args=(arguments, env, log))
+        # A daemon, or a run that is cut off would wait at its end for what it left running.
+        self._process = _FORKS.Process(target=_live, args=(arguments, env, log), daemon=True)
         self._process.start()
         assert self._process.pid is not None
         self.pid = self._process.pid
