@@ -79,8 +79,6 @@ class Surroundings:
 class Service:
     """A child that says over HTTP when it is ready."""
 
-    process: Process
-
     def __init__(self, name: str, arguments: list[str], *, url: str, env: dict[str, str], log: Path) -> None:
         self.url = url
         self.process = self._new(name, arguments, env, log)

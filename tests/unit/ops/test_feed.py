@@ -42,11 +42,18 @@ class Log:
     def __init__(self) -> None:
         self.events: asyncio.Queue[Logged | None] = asyncio.Queue()
         self.followed: list[Start] = []
-        self.left = asyncio.Event()
+        self.read = False
+        self.leaving, self.left = asyncio.Event(), asyncio.Event()
         self.left.set()
+
+    def tell(self, logged: Logged) -> None:
+        """As whoever reads what comes next hears it: what is told while nobody reads is missed."""
+        if self.read:
+            self.events.put_nowait(logged)
 
     async def follow(self, start: Start, attached: Callable[[], object]) -> AsyncGenerator[Logged]:
         self.followed.append(start)
+        self.read = True
         attached()
         try:
             while True:
@@ -55,6 +62,8 @@ class Log:
                     raise BusAway
                 yield logged
         finally:
+            self.read = False
+            self.leaving.set()
             await self.left.wait()
 
 
@@ -110,25 +119,23 @@ async def test_whoever_comes_while_it_is_leaving_the_log_waits_until_it_is_back(
     async with feed.listening():
         pass
     log.left.clear()
-    log.events.put_nowait(fact(1))
-    async with asyncio.timeout(10):
-        while not log.events.empty():
-            await asyncio.sleep(0)
+    log.tell(fact(1))
 
     async def listen() -> int:
         async with feed.listening() as waiting:
-            log.events.put_nowait(fact(2))
+            log.tell(fact(2))
             told = await waiting.get()
             assert told is not None
             return told.offset
 
-    listening = asyncio.create_task(listen())
-    for _ in range(10):
-        await asyncio.sleep(0)
-    assert log.events.empty(), "it listens to a log that nobody reads"
-    log.left.set()
+    async def leave() -> None:
+        log.left.set()
+
     async with asyncio.timeout(10):
-        assert await listening == 2
+        await log.leaving.wait()
+        # In this order: it is let go once somebody has asked to listen.
+        heard, _ = await asyncio.gather(listen(), leave())
+    assert heard == 2
     assert log.followed == ["next", "next"]
     running.cancel()
 
