@@ -64,11 +64,10 @@ _Operation = InsertOne[Document] | UpdateOne | UpdateMany
 @dataclass(slots=True)
 class _Write:
     id: Any
-    kind: Literal["insert", "save", "apply", "pull"]
+    kind: Literal["insert", "save", "apply"]
     operation: _Operation
     write_id: ObjectId | None = None
     seen: int = 0
-    pulled: tuple[str, Sequence[str]] = ("", ())
     done: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     tries: int = 0
     refusal: Conflict | None = None
@@ -136,11 +135,17 @@ class GroupCommit:
         """Apply an update that is right whatever the version; may be applied twice."""
         await self._submit(_Write(id, "apply", UpdateOne({"_id": id}, update, upsert=upsert)))
 
-    async def pull(self, id: Any, array: str, ids: Sequence[str]) -> None:
-        """Take the entries with these ids, which no other document uses, out of an array; may be done twice. What a
-        group takes out of the same array is one update of many documents: half the work for the database."""
-        operation = UpdateOne({"_id": id}, _pull(array, ids))
-        await self._submit(_Write(id, "pull", operation, pulled=(array, ids)))
+    async def pull(self, array: str, entries: Mapping[Any, Sequence[str]]) -> None:
+        """Take entries out of an array of many documents, by their ids; may be done twice.
+
+        `entries` maps each document's `_id` to ids that no other document uses: so one update does for all. It goes
+        beside the groups: nobody who waits for a group waits for it.
+        """
+        ids = [id for many in entries.values() for id in many]
+        update = UpdateMany({"_id": {"$in": list(entries)}}, {"$pull": {array: {"id": {"$in": ids}}}})
+        write = _Write(None, "apply", update)
+        await self._commit([write])
+        await write.done
 
     async def close(self) -> None:
         """Return when everything handed in so far has been decided."""
@@ -148,7 +153,7 @@ class GroupCommit:
             await asyncio.wait([self._flusher])
 
     async def _submit(self, write: _Write) -> None:
-        # What is applied whenever, such as the end of an outbox entry, is nobody's step.
+        # What is applied whenever is nobody's step.
         with tracing.NO_SPAN if write.write_id is None else tracing.step("save") as write.span:
             self._waiting.append(write)
             if self._flusher is None:
@@ -209,11 +214,10 @@ class GroupCommit:
         """Send one group; returns the writes whose outcome is open."""
         for write in writes:
             write.tries += 1
-        carried = _operations(writes)
         try:
-            await self._collection.bulk_write([operation for operation, _ in carried], ordered=False)
+            await self._collection.bulk_write([write.operation for write in writes], ordered=False)
         except BulkWriteError as error:
-            return self._settle([of for _, of in carried], cast("dict[str, Any]", error.details))
+            return self._settle(writes, cast("dict[str, Any]", error.details))
         except (BSONError, OverflowError, UnicodeError, PyMongoError) as error:
             if is_outage(error):
                 return list(writes)
@@ -229,13 +233,14 @@ class GroupCommit:
             write.succeed()
         return []
 
-    def _settle(self, carried: Sequence[Sequence[_Write]], details: Mapping[str, Any]) -> list[_Write]:
+    def _settle(self, writes: Sequence[_Write], details: Mapping[str, Any]) -> list[_Write]:
         if details.get("writeConcernErrors"):
             # Carried out, but perhaps not for ever: read the rings with majority concern.
-            return [write for writes in carried for write in writes]
+            return list(writes)
         errors: dict[int, Mapping[str, Any]] = {error["index"]: error for error in details["writeErrors"]}
         still_open: list[_Write] = []
-        for write, error in ((write, errors.get(index)) for index, writes in enumerate(carried) for write in writes):
+        for index, write in enumerate(writes):
+            error = errors.get(index)
             if error is None:
                 write.succeed()
             elif error["code"] != _DUPLICATE_KEY:
@@ -281,26 +286,6 @@ class GroupCommit:
             else:
                 again.append(write)
         return again
-
-
-def _pull(array: str, ids: Sequence[str]) -> dict[str, Any]:
-    return {"$pull": {array: {"id": {"$in": list(ids)}}}}
-
-
-def _operations(writes: Sequence[_Write]) -> list[tuple[_Operation, Sequence[_Write]]]:
-    """What a group sends, and whose writes each operation carries."""
-    carried: list[tuple[_Operation, Sequence[_Write]]] = []
-    pulls: dict[str, list[_Write]] = {}
-    for write in writes:
-        if write.kind == "pull":
-            pulls.setdefault(write.pulled[0], []).append(write)
-        else:
-            carried.append((write.operation, [write]))
-    for array, many in pulls.items():
-        ids = [id for write in many for id in write.pulled[1]]
-        where = {"_id": {"$in": [write.id for write in many]}}
-        carried.append((many[0].operation if len(many) == 1 else UpdateMany(where, _pull(array, ids)), many))
-    return carried
 
 
 class GroupRead:

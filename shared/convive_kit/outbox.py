@@ -1,5 +1,6 @@
 """The embedded outbox: events are pushed into the document by the very write that makes them true, then published,
-then pulled by their id. A crash in between leaves an entry that the sweeper publishes; receivers know the event id.
+then pulled by their id, those of a moment together. A crash in between leaves an entry that the sweeper publishes;
+receivers know the event id.
 """
 
 from __future__ import annotations
@@ -7,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, NotRequired, Protocol, TypedDict
@@ -62,7 +63,7 @@ class Publishes(Protocol):
 class Pulls(Protocol):
     """What the relay needs of the group commit."""
 
-    async def pull(self, id: Any, array: str, ids: Sequence[str]) -> None: ...
+    async def pull(self, array: str, entries: Mapping[Any, Sequence[str]]) -> None: ...
 
 
 class Relay:
@@ -72,6 +73,9 @@ class Relay:
     rest is left to the sweeper, so a broker outage costs little memory. The sweeper takes what is older than
     `older_than` every `every` seconds; once an announcement has failed it tries after `catch_up`, and takes what is
     older than that: what an outage has piled up goes out when it ends.
+
+    What was published is cleared `gather` later, with all that was published meanwhile: nobody waits for that, so it
+    need not be a write of its own for each event when little goes on. A crash has that much published again.
     """
 
     def __init__(
@@ -86,6 +90,7 @@ class Relay:
         older_than: float = 30.0,
         every: float = 10.0,
         catch_up: float = 2.0,
+        gather: float = 0.25,
     ) -> None:
         self._bus = bus
         self._collection = collection.with_options(read_concern=MAJORITY)
@@ -100,6 +105,10 @@ class Relay:
         self._waiting: deque[tuple[Any, Sequence[OutboxEntry]]] = deque()
         self._held: Counter[Any] = Counter()
         self._announcing: set[asyncio.Task[None]] = set()
+        self._gather = gather
+        self._published: dict[Any, list[str]] = {}
+        self._hurry = asyncio.Event()
+        self._clearing: set[asyncio.Task[None]] = set()
 
     def announce(self, id: Any, entries: Sequence[OutboxEntry]) -> None:
         """Publish the entries that a committed write has pushed into the document `id`; does not wait."""
@@ -109,16 +118,17 @@ class Relay:
             self._behind.set()
             return
         self._waiting.append((id, entries))
-        self._held[id] += 1
+        self._hold(id)
         if len(self._announcing) < self._in_flight:
             task = asyncio.create_task(self._announce_all(), name="announce")
             self._announcing.add(task)
             task.add_done_callback(self._announcing.discard)
 
     async def drain(self) -> None:
-        """Return when what is being announced has been published or left to a sweeper."""
+        """Return when what is being announced has been published and cleared, or left to a sweeper."""
         if self._announcing:
             await asyncio.wait(self._announcing)
+        await self._cleared()
 
     async def run(self) -> None:
         """Sweep until cancelled."""
@@ -158,6 +168,7 @@ class Relay:
         published = await asyncio.gather(
             *(self._publish(d["_id"], [entry for entry in d["outbox"] if entry["at"] < cutoff]) for d in left)
         )
+        await self._cleared()  # or the next look would find them again
         if left:
             log.info("outbox.swept", documents=len(left))
         return len(documents) == largest and bool(left) and all(published)
@@ -175,12 +186,10 @@ class Relay:
                 self._behind.set()
                 log.exception("outbox.failed")
             finally:
-                self._held[id] -= 1
-                if not self._held[id]:
-                    del self._held[id]
+                self._release(id)
 
     async def _publish(self, id: Any, entries: Sequence[OutboxEntry]) -> bool:
-        """Publish in order, then clear what was confirmed; False when one was refused and stays."""
+        """Publish in order, and have cleared what was confirmed; False when one was refused and stays."""
         confirmed: list[str] = []
         try:
             for entry in entries:
@@ -191,6 +200,47 @@ class Relay:
             log.error("outbox.refused", key=refused.args[0] if refused.args else None, slug=refused.slug)
         finally:
             if confirmed:
-                # By id, never the array as a whole: what other writes have pushed meanwhile stays.
-                await self._commit.pull(id, "outbox", confirmed)
+                self._clear_later(id, confirmed)
         return len(confirmed) == len(entries)
+
+    def _clear_later(self, id: Any, published: Sequence[str]) -> None:
+        if not self._published:
+            self._hurry = asyncio.Event()
+            task = asyncio.create_task(self._clear(self._hurry), name="clear")
+            self._clearing.add(task)
+            task.add_done_callback(self._clearing.discard)
+        if id not in self._published:
+            self._hold(id)
+        self._published.setdefault(id, []).extend(published)
+
+    async def _clear(self, hurry: asyncio.Event) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._gather):
+                await hurry.wait()
+        published, self._published = self._published, {}
+        try:
+            # By id, never the array as a whole: what other writes have pushed meanwhile stays.
+            await self._commit.pull("outbox", published)
+        except Retry as away:
+            self._behind.set()
+            log.debug("outbox.left_to_sweeper", cause=away.slug)
+        except Exception:
+            self._behind.set()
+            log.exception("outbox.failed")
+        finally:
+            for id in published:
+                self._release(id)
+
+    async def _cleared(self) -> None:
+        """Return when what has been published so far is cleared, or left to a sweeper."""
+        self._hurry.set()
+        if self._clearing:
+            await asyncio.wait(self._clearing)
+
+    def _hold(self, id: Any) -> None:
+        self._held[id] += 1
+
+    def _release(self, id: Any) -> None:
+        self._held[id] -= 1
+        if not self._held[id]:
+            del self._held[id]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -111,7 +111,7 @@ async def test_what_was_confirmed_but_not_cleared_is_published_again_under_the_s
     class Crashes:
         """The process ends before its pull is written."""
 
-        async def pull(self, id: Any, array: str, ids: Sequence[str]) -> None:
+        async def pull(self, array: str, entries: Mapping[Any, Sequence[str]]) -> None:
             raise DatabaseAway
 
     entries = await saved(commit, an_entry("a.1"))
@@ -149,6 +149,44 @@ async def test_a_save_after_the_clearing_brings_nothing_back(
     await commit.save("a", 1, {"$set": {"version": 2}, "$push": {"outbox": {"$each": [an_entry("a.2")]}}})
 
     assert await left(collection) == ["a.2"]
+
+
+async def test_what_is_published_within_a_moment_is_cleared_by_one_update(
+    bus: FakeBus, commit: GroupCommit, collection: Collection
+) -> None:
+    cleared: list[dict[str, list[str]]] = []
+
+    class Counts:
+        async def pull(self, array: str, entries: Mapping[Any, Sequence[str]]) -> None:
+            cleared.append({id: list(ids) for id, ids in entries.items()})
+            await commit.pull(array, entries)
+
+    relay = Relay(bus=bus, collection=collection, commit=Counts(), now=lambda: NOW, gather=0.01)
+    relay.announce("a", await saved(commit, an_entry("a.1")))
+    await until(lambda: cleared)
+    relay._gather = 3600.0
+    for id in ("b", "c"):
+        relay.announce(id, await saved(commit, an_entry(f"{id}.1"), id=id))
+        await until(lambda id=id: f"{id}.1" in bus.published)
+    await commit.save("b", 1, {"$set": {"version": 2}, "$push": {"outbox": an_entry("b.2")}})
+    relay.announce("b", [an_entry("b.2")])
+    await relay.drain()  # does not wait for an hour
+
+    assert cleared == [{"a": ["a.1"]}, {"b": ["b.1", "b.2"], "c": ["c.1"]}]
+    assert [await left(collection, id) for id in "abc"] == [[], [], []]
+
+
+async def test_what_is_published_but_not_cleared_yet_is_not_swept(
+    bus: FakeBus, commit: GroupCommit, collection: Collection
+) -> None:
+    relay = a_relay(bus, collection, commit, now=NOW + timedelta(minutes=1), gather=3600.0)
+    relay.announce("a", await saved(commit, an_entry("a.1")))
+    await until(lambda: bus.published)
+
+    assert not await relay.sweep()
+
+    assert bus.published == ["a.1"]
+    assert await left(collection) == []  # a sweep hurries what is to be cleared
 
 
 async def test_an_outage_half_way_clears_what_was_confirmed_and_keeps_the_rest(

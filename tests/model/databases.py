@@ -115,8 +115,8 @@ class TroubledCommit:
     async def apply(self, id: Any, update: dict[str, Any], *, upsert: bool = False) -> None:
         await through(self._world, "apply", lambda: self._inner.apply(id, update, upsert=upsert))
 
-    async def pull(self, id: Any, array: str, ids: Sequence[str]) -> None:
-        await through(self._world, "apply", lambda: self._inner.pull(id, array, ids))
+    async def pull(self, array: str, entries: Mapping[Any, Sequence[str]]) -> None:
+        await through(self._world, "apply", lambda: self._inner.pull(array, entries))
 
 
 # --- in memory ---------------------------------------------------------------------------------------------------
@@ -197,9 +197,10 @@ class Outboxes:
         for document in await through(self._world, "sweep", lambda: self._world.remote(read)):
             yield document
 
-    async def pull(self, id: Any, array: str, ids: Sequence[str]) -> None:
+    async def pull(self, array: str, entries: Mapping[Any, Sequence[str]]) -> None:
         async def pull() -> None:
-            self._outboxes[id] = [entry for entry in self._outboxes[id] if entry["id"] not in ids]
+            for id, ids in entries.items():
+                self._outboxes[id] = [entry for entry in self._outboxes[id] if entry["id"] not in ids]
 
         await self._world.remote(pull)
 
