@@ -133,18 +133,24 @@ async def measure(stage: Stage, contender: str, events: int, *, more: Mapping[st
     )
 
 
+async def left_in_outboxes(stage: Stage) -> int:
+    """How many documents still have something to publish or to clear after a moment for that."""
+    deadline = time.monotonic() + 10
+    while (left := await stage.count_invitations({"outbox.0": {"$exists": True}})) and time.monotonic() < deadline:
+        await asyncio.sleep(0.1)
+    return left
+
+
 async def found_faulty(stage: Stage, sink: Sink, events: int) -> list[str]:
     """What is not as it must be at the end; the outboxes are given a moment to be emptied."""
-    deadline = time.monotonic() + 10
-    while await stage.count_invitations({"outbox.0": {"$exists": True}}) and time.monotonic() < deadline:
-        await asyncio.sleep(0.1)
+    waiting = await left_in_outboxes(stage)
     counted = {
         "invitations recorded as sent": await stage.count_invitations({"state": "sent"}),
         "events published": await stage.ready(topology.DIRECTORY_EVENTS),
         "mails taken": sink.mails(),
     }
     faults = [f"{what}: {count} instead of {events}" for what, count in counted.items() if count != events]
-    if waiting := await stage.count_invitations({"outbox.0": {"$exists": True}}):
+    if waiting:
         faults.append(f"outboxes not empty: {waiting}")
     return faults
 
