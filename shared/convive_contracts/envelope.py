@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, ClassVar, cast
 from uuid import uuid4
 
@@ -87,6 +88,7 @@ class Event:
         )
 
 
+@lru_cache(1000)
 def short_type(full: str) -> str:
     """The type without the `convive.` before and the version behind it."""
     return full.removeprefix("convive.").rpartition(".v")[0]

@@ -20,6 +20,7 @@ DIRECTORY_SOURCE = "/convive/directory"
 INVITATION_SOURCE = "/convive/invitation"
 
 Role = Literal["expense_approver", "standard_user", "administrator"]
+_ROLES: tuple[str, ...] = get_args(Role)
 InviteBy = Literal["email", "sms", "none"]
 Channel = Literal["email", "sms"]
 
@@ -95,8 +96,8 @@ class Member(_Data):
     @field_validator("role")
     @classmethod
     def _known_or_explained(cls, role: str, info: ValidationInfo) -> str:
-        if role not in get_args(Role) and info.data.get("capabilities") is None:
-            known = ", ".join(get_args(Role))
+        if role not in _ROLES and info.data.get("capabilities") is None:
+            known = ", ".join(_ROLES)
             raise ValueError(f"must be one of {known}; another role must come with its `capabilities`")
         return role
 

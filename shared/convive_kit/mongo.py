@@ -140,16 +140,17 @@ class DatabaseClock:
         self._every = every
         self._monotonic = monotonic
         self._at = monotonic()
-        self._database_time = datetime.now(UTC)
+        self._database_time = _in_milliseconds(datetime.now(UTC))
         self._told = datetime.min.replace(tzinfo=UTC)
         self._measured = False
         self._wrong_by = math.inf
 
     def now(self) -> datetime:
         """The present, aware, in UTC."""
-        now = self._database_time + timedelta(seconds=self._monotonic() - self._at)
+        now = self._database_time + timedelta(milliseconds=int(1000 * (self._monotonic() - self._at)))
         # A new measurement may be a little behind the last: time that was told is never taken back.
-        self._told = max(self._told, now.replace(microsecond=now.microsecond // 1000 * 1000))
+        if now > self._told:
+            self._told = now
         return self._told
 
     async def measure(self) -> None:
@@ -172,7 +173,7 @@ class DatabaseClock:
         if not self._measured:  # what was told until now was only this machine's opinion
             self._measured = True
             self._told = datetime.min.replace(tzinfo=UTC)
-        self._at, self._wrong_by, self._database_time = at, wrong_by, database_time
+        self._at, self._wrong_by, self._database_time = at, wrong_by, _in_milliseconds(database_time)
 
     async def run(self) -> None:
         """Keep measuring until cancelled; an outage is waited out."""
@@ -182,6 +183,10 @@ class DatabaseClock:
             except DatabaseAway:
                 log.warning("database.clock_not_measured")
             await asyncio.sleep(self._every)
+
+
+def _in_milliseconds(moment: datetime) -> datetime:
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
 async def aggregate(collection: Collection, pipeline: list[Document], **options: Any) -> list[Document]:

@@ -111,18 +111,20 @@ class Intake:
         cause = Cause(self._now(), f"event:{event.source}", event.id, replayed.detail() if replayed else None)
         # What is handled again belongs to whoever asked for it, not to the trace of the first time.
         trace = None if replayed else event.extensions
-        with (
-            structlog.contextvars.bound_contextvars(correlation_id=event.correlation_id or event.id),
-            tracing.span(f"handle {event.short_type}", "consumer", parent=trace),
-        ):
-            if learned := await learn_names(self._store, event):
-                return learned == "kept"
-            found = decisions(event, cause, await firms_policy(self._store, event, self._policy))
-            if at_once and isinstance(event.data, UserCreated) and event.data.invite_by != "none":
-                return await self._begin(event, found[0], cause, known=replayed is not None or message.redelivered)
-            tries = 1 if replayed or waits_since else _TRIES
-            since = min(event.time, waits_since or cause.at)
-            return any([await self._carry_out(event, decision, cause, tries, since) for decision in found])
+        # Bound by hand: the context manager for it would read all that is bound, for each message.
+        bound = structlog.contextvars.bind_contextvars(correlation_id=event.correlation_id or event.id)
+        try:
+            with tracing.span(f"handle {event.short_type}", "consumer", parent=trace):
+                if learned := await learn_names(self._store, event):
+                    return learned == "kept"
+                found = decisions(event, cause, await firms_policy(self._store, event, self._policy))
+                if at_once and isinstance(event.data, UserCreated) and event.data.invite_by != "none":
+                    return await self._begin(event, found[0], cause, known=replayed is not None or message.redelivered)
+                tries = 1 if replayed or waits_since else _TRIES
+                since = min(event.time, waits_since or cause.at)
+                return any([await self._carry_out(event, decision, cause, tries, since) for decision in found])
+        finally:
+            structlog.contextvars.reset_contextvars(**bound)
 
     async def _begin(self, event: Event, decision: Decision, cause: Cause, *, known: bool) -> bool:
         """Carry out a decision after which a message may be due, and send it in the same breath if a place is free."""
