@@ -71,14 +71,14 @@ class Limiter:
             maxPoolSize=10,
         )
 
-    async def hit(self, name: str, key: str, limit: str) -> int:
-        """Counts one `name` (what is limited) by `key` (who or what does it) against a `limit` such as "10/minute".
-        Hits that are refused count too, but never lengthen the wait."""
+    async def hit(self, name: str, key: str, limit: str, *, times: int = 1) -> int:
+        """Counts one `name` (what is limited), or so many, by `key` (who or what does it) against a `limit` such as
+        "10/minute". Hits that are refused count too, but never lengthen the wait."""
         item = parse(limit)
         counter = _counter(item, name, key)
         try:
             async with asyncio.timeout(self._time_limit):
-                if await self._storage.incr(counter, item.get_expiry()) <= item.amount:
+                if await self._storage.incr(counter, item.get_expiry(), amount=times) <= item.amount:
                     return 0
                 left = await self._storage.get_expiry(counter) - time.time()
         except (PyMongoError, TimeoutError) as error:
@@ -102,16 +102,15 @@ def _counter(item: limits.RateLimitItem, name: str, key: str) -> str:
     return item.key_for(name, hashlib.sha256(key.encode()).hexdigest())
 
 
-class LocalLimiter:
-    """Counts hits in this process alone, for at most `size` callers; the one seen least recently is forgotten."""
+class _Counts:
+    """Hits of the current window by caller, of at most `size` callers; the one seen least recently is forgotten."""
 
-    def __init__(self, limit: str, *, size: int = 10_000, clock: Callable[[], float] = time.monotonic) -> None:
-        item = parse(limit)
-        self._amount, self._window = item.amount, item.get_expiry()
-        self._size, self._clock = size, clock
+    def __init__(self, window: float, size: int, clock: Callable[[], float]) -> None:
+        self._window, self._size, self._clock = window, size, clock
         self._counts: OrderedDict[int, tuple[float, int]] = OrderedDict()
 
-    def hit(self, key: str) -> int:
+    def add(self, key: str) -> tuple[int, float]:
+        """Counts one; returns how many there are in the window and for how many seconds it lasts."""
         now = self._clock()
         slot = hash(key)  # salted per process, and small however long the key is
         started, count = self._counts.pop(slot, (now, 0))
@@ -120,4 +119,45 @@ class LocalLimiter:
         self._counts[slot] = (started, count + 1)
         if len(self._counts) > self._size:
             self._counts.popitem(last=False)
-        return 0 if count < self._amount else max(1, math.ceil(started + self._window - now))
+        return count + 1, started + self._window - now
+
+
+class LocalLimiter:
+    """Counts hits in this process alone, for at most `size` callers."""
+
+    def __init__(self, limit: str, *, size: int = 10_000, clock: Callable[[], float] = time.monotonic) -> None:
+        item = parse(limit)
+        self._amount = item.amount
+        self._counts = _Counts(item.get_expiry(), size, clock)
+
+    def hit(self, key: str) -> int:
+        count, left = self._counts.add(key)
+        return 0 if count <= self._amount else max(1, math.ceil(left))
+
+
+class FrugalLimiter:
+    """For what hardly anybody does often: the first `alone` hits in a window are counted in this process alone and cost
+    no write; the next one is counted in the database, with them, and so is every one after it.
+
+    So a replica may let through `alone` hits that the others do not know of.
+    """
+
+    def __init__(
+        self,
+        limiter: Limiter,
+        name: str,
+        limit: str,
+        *,
+        alone: int = 3,
+        size: int = 10_000,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._limiter, self._name, self._limit, self._alone = limiter, name, limit, alone
+        self._counts = _Counts(parse(limit).get_expiry(), size, clock)
+
+    async def hit(self, key: str) -> int:
+        """See `Limiter.hit`."""
+        count, _ = self._counts.add(key)
+        if count <= self._alone:
+            return 0
+        return await self._limiter.hit(self._name, key, self._limit, times=count if count == self._alone + 1 else 1)

@@ -20,7 +20,7 @@ from convive_kit.addresses import email_key
 from convive_kit.auth import bearer_token
 from convive_kit.http import Problem, client_address, invalid, json_response, problem_response
 from convive_kit.passwords import judge
-from convive_kit.rate_limit import Limiter, LocalLimiter, too_many_requests
+from convive_kit.rate_limit import FrugalLimiter, Limiter, LocalLimiter, too_many_requests
 from convive_kit.routes import Route
 from invitation.directory import Account, Directory, MemberGone, OtherPassword, Redeemed
 from invitation.lifecycle.invitation import Cause, Change
@@ -87,6 +87,7 @@ class LinkPages:
         self._directory = directory
         self._redemptions = Redemptions(store, directory, now)
         self._limiter = limiter
+        self._posts = FrugalLimiter(limiter, "link.post", POSTS_PER_LINK)
         self._forgeries = LocalLimiter(FORGERIES_PER_ADDRESS)
         self._settings = settings
         self._policy = policy
@@ -276,9 +277,8 @@ class LinkPages:
             raise Problem(404, "unknown_link")
         loading = self._store.load(link.invitation_id)
         if counted:
-            hit = self._limiter.hit("link.post", link.invitation_id, POSTS_PER_LINK)
-            # The one does not wait for the other: to count takes as long as to read.
-            wait, invitation = await asyncio.gather(hit, loading)
+            # The one does not wait for the other: to count may take as long as to read.
+            wait, invitation = await asyncio.gather(self._posts.hit(link.invitation_id), loading)
             if wait:
                 raise too_many_requests(wait)
         else:
