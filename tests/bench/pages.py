@@ -156,10 +156,10 @@ uvloop with the product's client: one `find_one` by `_id` with the product's pro
 product's page, always the same. The product reads the invitation and the firm's names, asks the directory over HTTP
 whether there is an account, and renders. The question before declining does not ask the directory. An opening is one
 read and one acknowledged write in the bare handler; in the product it is announced to the broker besides, and the
-directory hears of it. (Whoever posts on a link a fourth time within a minute is also counted in the database.) Requests per second: a closed loop on {_CONNECTIONS} connections for {_SECONDS:.0f} s. The
-99th percentile: an open loop, both contenders at half of what the product took just before; what they and the asker
-then take of the cores is `cores busy`. One process of each, on the machine that the database, the broker and the asker
-share."""
+directory hears of it. (Whoever posts on a link a fourth time within a minute is also counted in the database.)
+Requests per second: a closed loop on {_CONNECTIONS} connections for {_SECONDS:.0f} s. The 99th percentile: an open
+loop, both contenders at half of what the product took just before; what they and the asker then take of the cores is
+`cores busy`. One process of each, on the machine that the database, the broker and the asker share."""
 
 
 def of(results: Sequence[Asked], kind: str, contender: str, load: str) -> list[Asked]:
@@ -183,12 +183,9 @@ def chapter(results: Sequence[Asked]) -> list[str]:
         lines.append(
             f"| {kind}, p99 at half load | {value:.2f} × | {low:.2f} to {high:.2f} | ≤ 2 × | {verdict(value <= 2)} |"
         )
-    lines += [
-        "",
-        "| | per second | from … to | asker | CPU each: own | directory | database | broker | all"
-        + " | at half: all | cores busy | p50 | p99 |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    columns = ("", "per second", "from … to", "asker", "CPU each: own", "directory", "database", "broker", "all")
+    columns += ("at half: all", "cores busy", "p50", "p99")
+    lines += ["", f"| {' | '.join(columns)} |", "| --- " * len(columns) + "|"]
     for kind in KINDS:
         for contender, own in ((PRODUCT, WEB), (PEER, BARE)):
             full, half = (of(results, kind, contender, load) for load in (SATURATED, HALF))
