@@ -49,6 +49,8 @@ _MANY = 2000
 _SECONDS = 3.0
 _LINKS = 50
 """As many as the fewest stored have, for all alike: with more, names would be read again less often for some."""
+_LOOKS_AGAIN = 1.2
+"""Seconds after which an idle worker looks for what is due: once they are over, it does so when it goes on."""
 _LOOK_EVERY = 0.05
 _PATIENCE = 1200.0
 
@@ -177,7 +179,9 @@ class _Case:
             return await self._stage.ready(topology.DIRECTORY_EVENTS) >= before + _MANY
 
         up.processes[WORKER].pause()
+        looks_again = asyncio.create_task(asyncio.sleep(_LOOKS_AGAIN))
         await self._stored.insert_many(documents)
+        await looks_again
         taken, began = Taken(up.pids).begin(), time.perf_counter()
         up.processes[WORKER].resume()
         await self._until(sent)

@@ -43,10 +43,10 @@ class Counts(Limiter):
         self.counts = Counter[tuple[str, str]]()
         self.away = False
 
-    async def hit(self, name: str, key: str, limit: str) -> int:
+    async def hit(self, name: str, key: str, limit: str, *, times: int = 1) -> int:
         if self.away:
             raise LimiterAway
-        self.counts[name, key] += 1
+        self.counts[name, key] += times
         return A_DAY if self.counts[name, key] > int(limit.partition("/")[0]) else 0
 
     async def take_back(self, name: str, key: str, limit: str) -> None:
