@@ -139,7 +139,8 @@ class FrugalLimiter:
     """For what hardly anybody does often: the first `alone` hits in a window are counted in this process alone and cost
     no write; the next one is counted in the database, with them, and so is every one after it.
 
-    So a replica may let through `alone` hits that the others do not know of.
+    So a replica may let through `alone` hits that the others do not know of, or that the window of the database, which
+    begins with the first it is told of, would have refused.
     """
 
     def __init__(

@@ -450,6 +450,25 @@ async def test_a_sweeper_announces_what_an_outage_left(mongo_url: str, database:
     await close_client(client)
 
 
+async def test_an_account_is_closed_once_another_process_has_cleared_what_it_published(
+    mongo: tuple[MongoStore, Database],
+) -> None:
+    store, database = mongo
+    claim = a_claim()
+    nobody = Account(id=claim.email_key, account_id=str(uuid4()), email=claim.email)
+    account = await store.save(nobody.redeem(claim, new_hash="first", handoff="code", now=NOW))
+    await store.announced()
+    await database["accounts"].update_one({"_id": account.id}, {"$set": {"outbox": [{"id": "theirs", "at": NOW}]}})
+
+    with pytest.raises(VersionConflict):  # it never does
+        await store.close(account)
+    closing = asyncio.create_task(store.close(account))
+    await database["accounts"].update_one({"_id": account.id}, {"$set": {"outbox": []}})
+    await closing
+
+    assert await store.account(account.id) is None
+
+
 async def test_two_writers_change_different_fields_without_losing_either(store: AnyStore) -> None:
     member = await store.save(new_member(a_dossier()))
     await store.save(member.changed(employee_code="E7"))

@@ -78,6 +78,8 @@ INDEXES: dict[str, list[IndexModel]] = {
     ],
 }
 _KINDS = ("cabinets", "dossiers", "members", "accounts")
+_OTHERS_CLEAR = (0.1, 0.2, 0.4, 0.0)
+"""Seconds between looks whether another process has cleared what it has published."""
 
 
 class MongoStore:
@@ -166,10 +168,9 @@ class MongoStore:
         return await self._find(Account, query, order=("_id",), limit=limit)
 
     async def close(self, account: Account) -> None:
+        await self._wait_until_announced(account)
         unchanged = {"_id": account.id, "version": account.version, "outbox.0": {"$exists": False}}
         async with database_call():
-            if await self._database["accounts"].find_one(unchanged, {"_id": 1}) is None:
-                raise VersionConflict
             # Before the account, or after a crash between the two nothing would lead to them; and after it, for
             # those begun in the meantime.
             await self._database["sessions"].delete_many({"account": account.id})
@@ -177,6 +178,20 @@ class MongoStore:
             if deleted.deleted_count == 0:
                 raise VersionConflict
             await self._database["sessions"].delete_many({"account": account.id})
+
+    async def _wait_until_announced(self, account: Account) -> None:
+        """Raises `VersionConflict` where the account has changed, or is still not announced after a moment."""
+        await self.relays[account.kind].drain()
+        same = {"_id": account.id, "version": account.version}
+        for pause in _OTHERS_CLEAR:
+            async with database_call():
+                found = await self._database["accounts"].find_one(same, {"outbox": 1})
+            if found is None:
+                raise VersionConflict
+            if not found.get("outbox"):
+                return
+            await asyncio.sleep(pause)
+        raise VersionConflict
 
     async def sessions_of(self, email_key: str) -> list[Session]:
         found = self._database["sessions"].find({"account": email_key})

@@ -199,6 +199,11 @@ async def test_what_a_sweeper_publishes_later_still_joins_its_trace_and_a_foreig
             "trace": left,
         }
         async with stack.documents() as database:
+
+            async def cleared() -> bool:
+                return await database["invitations"].find_one({"_id": member.invitation_id, "outbox": []}) is not None
+
+            await until(cleared)
             await database["invitations"].update_one({"_id": member.invitation_id}, {"$push": {"outbox": entry}})
 
         async def swept() -> bool:
