@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any, NotRequired, Protocol, TypedDict
 
@@ -118,7 +118,7 @@ class Relay:
             self._behind.set()
             return
         self._waiting.append((id, entries))
-        self._hold(id)
+        self._held[id] += 1
         if len(self._announcing) < self._in_flight:
             task = asyncio.create_task(self._announce_all(), name="announce")
             self._announcing.add(task)
@@ -177,14 +177,8 @@ class Relay:
         while self._waiting:
             id, entries = self._waiting.popleft()
             try:
-                await self._publish(id, entries)
-            except Retry as away:
-                self._behind.set()
-                log.debug("outbox.left_to_sweeper", cause=away.slug)
-            except Exception:
-                # A bug of ours: the sweeper tries it again, and what waits behind it here is not held up.
-                self._behind.set()
-                log.exception("outbox.failed")
+                with self._left_to_sweeper():
+                    await self._publish(id, entries)
             finally:
                 self._release(id)
 
@@ -210,7 +204,7 @@ class Relay:
             self._clearing.add(task)
             task.add_done_callback(self._clearing.discard)
         if id not in self._published:
-            self._hold(id)
+            self._held[id] += 1
         self._published.setdefault(id, []).extend(published)
 
     async def _clear(self, hurry: asyncio.Event) -> None:
@@ -219,14 +213,9 @@ class Relay:
                 await hurry.wait()
         published, self._published = self._published, {}
         try:
-            # By id, never the array as a whole: what other writes have pushed meanwhile stays.
-            await self._commit.pull("outbox", published)
-        except Retry as away:
-            self._behind.set()
-            log.debug("outbox.left_to_sweeper", cause=away.slug)
-        except Exception:
-            self._behind.set()
-            log.exception("outbox.failed")
+            with self._left_to_sweeper():
+                # By id, never the array as a whole: what other writes have pushed meanwhile stays.
+                await self._commit.pull("outbox", published)
         finally:
             for id in published:
                 self._release(id)
@@ -237,8 +226,17 @@ class Relay:
         if self._clearing:
             await asyncio.wait(self._clearing)
 
-    def _hold(self, id: Any) -> None:
-        self._held[id] += 1
+    @contextmanager
+    def _left_to_sweeper(self) -> Generator[None]:
+        """What fails here is tried again by the sweeper, and holds up nothing that waits behind it."""
+        try:
+            yield
+        except Retry as away:
+            self._behind.set()
+            log.debug("outbox.left_to_sweeper", cause=away.slug)
+        except Exception:
+            self._behind.set()
+            log.exception("outbox.failed")
 
     def _release(self, id: Any) -> None:
         self._held[id] -= 1
