@@ -15,7 +15,7 @@ from deploy.local.inbox.mail_server import NOTIFICATION
 from invitation.delivery.receipts.listener import LARGEST, return_address
 from invitation.lifecycle.links import References, Send
 from tests.running import Stack
-from tests.service.invitation.test_links import commands
+from tests.service.invitation.profiling import profiled
 from tests.speaking import Cabinet, Dossier, Member, new_address, until
 
 DOMAIN = "bounces.convive.example"
@@ -156,14 +156,9 @@ async def test_a_made_up_return_address_is_refused_and_costs_no_database_command
         connection.mail("")
         return {connection.rcpt(address) for address in forged}
 
-    async with stack.documents() as database:
-        await database.command("profile", 2)
-        try:
-            answers = await talk(stack.around.bounce_port, refusals)
-            asked = await commands(database)
-        finally:
-            await database.command("profile", 0)
-            await database.drop_collection("system.profile")
+    async with profiled(stack) as commands:
+        answers = await talk(stack.around.bounce_port, refusals)
+        asked = await commands()
     assert answers == {(550, b"5.1.1 No such return address")}
     assert asked == []
     assert (await stack.detail(member))["state"] == "sent"

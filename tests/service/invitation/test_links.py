@@ -15,6 +15,7 @@ import pytest
 from convive_kit.http import rfc3339
 from invitation.lifecycle.links import Link, Links
 from tests.running import Stack
+from tests.service.invitation.profiling import profiled
 from tests.speaking import PASSWORD, Answer, Mail, Member, code_of, new_client, until
 
 STEPS = ("open", "password", "accept", "renew", "decline")
@@ -195,43 +196,21 @@ async def test_forged_tokens_are_alike_and_cost_no_database_command(stack: Stack
     tokens = forgeries(stack, mail, other_mail, member)
     programs: dict[str, bytes] = {}
     people: dict[str, bytes] = {}
-    async with stack.documents() as database:
-        await database.command("profile", 2)
-        try:
-            for name, token in tokens.items():
-                program = await stack.invitation.call("GET", f"/i/{token}")
-                person = await stack.invitation.page(f"/i/{token}")
-                posted = await stack.invitation.call("POST", f"/i/{token}/password", json={"password": PASSWORD})
-                assert (program.status, person.status, posted.status) == (404, 404, 404), name
-                assert posted.body == program.body
-                programs[name], people[name] = program.body, person.body
-            asked = await commands(database)
-            await stack.invitation.call("GET", mail.link)
-            control = await commands(database)
-        finally:
-            await database.command("profile", 0)
-            await database.drop_collection("system.profile")
+    async with profiled(stack) as commands:
+        for name, token in tokens.items():
+            program = await stack.invitation.call("GET", f"/i/{token}")
+            person = await stack.invitation.page(f"/i/{token}")
+            posted = await stack.invitation.call("POST", f"/i/{token}/password", json={"password": PASSWORD})
+            assert (program.status, person.status, posted.status) == (404, 404, 404), name
+            assert posted.body == program.body
+            programs[name], people[name] = program.body, person.body
+        asked = await commands()
+        await stack.invitation.call("GET", mail.link)
+        control = await commands()
     assert len(set(programs.values())) == 1, programs
     assert len(set(people.values())) == 1
     assert asked == []
     assert control, "the profiler saw nothing even of a genuine link"
-
-
-GO_ON_BY_THEMSELVES = {"replays", "bulk", "erasures", "parked", "audit", "processes"}
-"""Collections that loops look into every second or so, whether or not anybody asks. No link is kept there."""
-BY_TIME = {"due_at", "due_once_armed", "outbox.at"}
-"""What the due loop and the outbox look by, as often: nobody's link is found by it."""
-
-
-async def commands(database: Any) -> list[dict[str, Any]]:
-    """What was asked of the database, but for what goes on by itself and for what this test asks."""
-    found: list[dict[str, Any]] = []
-    async for entry in database["system.profile"].find({"appName": "convive"}):
-        asked = entry.get("command", {})
-        of_a_loop = entry["ns"].partition(".")[2] in GO_ON_BY_THEMSELVES
-        if not of_a_loop and not BY_TIME & set(asked.get("filter", {})):
-            found.append(asked)
-    return found
 
 
 async def test_a_flood_of_forgeries_is_slowed_down_and_hurts_nobody_else(stack: Stack) -> None:

@@ -15,8 +15,8 @@ from deploy.local.database import Database
 from invitation.delivery.gateways.generic import signature
 from invitation.lifecycle.links import References, Send
 from tests.running import Stack
+from tests.service.invitation.profiling import profiled
 from tests.service.invitation.test_bounces import address_of, hand_in, notification
-from tests.service.invitation.test_links import commands
 from tests.speaking import Answer, Api, Member, new_phone, until
 from tests.stacks import OwnStack
 
@@ -87,23 +87,18 @@ async def test_a_forged_receipt_is_refused_alike_and_costs_no_database_command(s
     raw = json.dumps(body).encode()
     changed = reference[:-1] + ("a" if reference[-1] != "a" else "b")
     foreign = References(["another key of theirs"]).of(Send(member.invitation_id, 1))
-    async with stack.documents() as database:
-        await database.command("profile", 2)
-        try:
-            answers = [
-                await say(stack, reference, headers={}, **body),
-                await say(stack, reference, headers={"Authorization": f"Bearer {stack.ops_token}"}, **body),
-                await say(stack, reference, headers={"Convive-Signature": signature("another key", raw, now)}, **body),
-                await say(stack, reference, headers={"Convive-Signature": signature(key, raw, now - 400)}, **body),
-                await say(stack, reference, headers={"Convive-Signature": signature(key, b"{}", now)}, **body),
-                await say(stack, changed, **body),
-                await say(stack, foreign, **body),
-                await say(stack, "", **body),
-            ]
-            asked = await commands(database)
-        finally:
-            await database.command("profile", 0)
-            await database.drop_collection("system.profile")
+    async with profiled(stack) as commands:
+        answers = [
+            await say(stack, reference, headers={}, **body),
+            await say(stack, reference, headers={"Authorization": f"Bearer {stack.ops_token}"}, **body),
+            await say(stack, reference, headers={"Convive-Signature": signature("another key", raw, now)}, **body),
+            await say(stack, reference, headers={"Convive-Signature": signature(key, raw, now - 400)}, **body),
+            await say(stack, reference, headers={"Convive-Signature": signature(key, b"{}", now)}, **body),
+            await say(stack, changed, **body),
+            await say(stack, foreign, **body),
+            await say(stack, "", **body),
+        ]
+        asked = await commands()
     assert {answer.status for answer in answers} == {403}
     assert len({answer.body for answer in answers}) == 1
     assert asked == []
