@@ -15,12 +15,13 @@ from invitation.store.mongo import INVITATIONS
 from tests.bench.case import Options, middle, told_faults, verdict
 from tests.bench.load import Load, Plan, put_on, request
 from tests.bench.population import documents
-from tests.bench.running import BARE, DIRECTORY, WEB, Running, Taken, running
+from tests.bench.running import BARE, CALLING, DIRECTORY, WEB, Running, Taken, running
 from tests.bench.stage import Stage
 
 PAGE, QUESTION, OPENED = "link page", "question before declining", "opening"
 KINDS = (PAGE, QUESTION, OPENED)
-PRODUCT, PEER = "Convive", "bare handler"
+PRODUCT, PEER, CALLS = "Convive", "bare handler", "handler that makes all the calls"
+_PROGRAM = {PRODUCT: WEB, PEER: BARE, CALLS: CALLING}
 SATURATED, HALF = "saturated", "half"
 _LINKS = 6000
 _CONNECTIONS = 48
@@ -45,25 +46,30 @@ class Asked:
 
 
 async def run(stage: Stage, options: Options) -> list[Asked]:
-    """Both contenders in turn, kind by kind, first with all they can take, then at the same rate."""
+    """The contenders in turn, kind by kind, first with all they can take, then at the same rate."""
     await stage.clear()
     invitations = list(islice(alive(datetime.now(UTC)), _LINKS))
     async with running(stage, [DIRECTORY, WEB]) as up:
         case = _Case(stage, invitations, up)
         await case.restore()
         page = await case.size_of_a_page()
-        async with running(stage, [BARE], more={"BENCH_PAGE": str(page)}) as bare:
-            case.bare = bare
+        same = {name: up.environment[name] for name in ("CONVIVE_DIRECTORY_URL", "CONVIVE_SERVICE_TOKEN")}
+        engines = {**stage.pids, DIRECTORY: up.processes[DIRECTORY].pid}
+        async with (
+            running(stage, [BARE], more={"BENCH_PAGE": str(page)}) as bare,
+            running(stage, [CALLING], engines=engines, more=same) as calling,
+        ):
+            case.others = {PEER: bare, CALLS: calling}
             for kind in KINDS:
-                for contender in (PRODUCT, PEER):
+                for contender in _PROGRAM:
                     await case.ask(kind, contender, SATURATED)  # not counted
             asked: list[Asked] = []
             for number in range(options.repeat):
                 for kind in KINDS:
-                    order = (PRODUCT, PEER) if number % 2 == 0 else (PEER, PRODUCT)
-                    both = {contender: await case.ask(kind, contender, SATURATED) for contender in order}
-                    half = both[PRODUCT].rate / 2
-                    asked += [*both.values(), *[await case.ask(kind, contender, HALF, half) for contender in order]]
+                    order = list(_PROGRAM)[:: 1 if number % 2 == 0 else -1]
+                    full = {contender: await case.ask(kind, contender, SATURATED) for contender in order}
+                    half = full[PRODUCT].rate / 2
+                    asked += [*full.values(), *[await case.ask(kind, contender, HALF, half) for contender in order]]
                 print(f"  round {number + 1} of {options.repeat}", flush=True)
     return asked
 
@@ -86,7 +92,7 @@ class _Case:
         self._stage = stage
         self._invitations = invitations
         self._up = up
-        self.bare = up
+        self.others: Mapping[str, Running] = {}
         links = Links([up.environment["CONVIVE_LINK_KEYS"]], base_url="")
         self._tokens = [token_of(links, one) for one in invitations]
 
@@ -107,9 +113,9 @@ class _Case:
         if kind == OPENED:
             await self.restore()
             await asyncio.sleep(0.3)
-        product = contender == PRODUCT
-        up, port = (self._up, self._up.ports[WEB]) if product else (self.bare, self.bare.ports[BARE])
-        plan = Plan(port, self._requests(kind, product=product), _CONNECTIONS, _SECONDS, rate, once=kind == OPENED)
+        up = self.others.get(contender, self._up)
+        requests = self._requests(kind, contender)
+        plan = Plan(up.ports[_PROGRAM[contender]], requests, _CONNECTIONS, _SECONDS, rate, once=kind == OPENED)
         taken = Taken(up.pids).begin()
         done = await put_on(self._stage, plan)
         return Asked(
@@ -125,15 +131,15 @@ class _Case:
             faults=done.faults(200) + await self._missed(kind, done),
         )
 
-    def _requests(self, kind: str, *, product: bool) -> list[str]:
+    def _requests(self, kind: str, contender: str) -> list[str]:
         paths = [f"/i/{token}" for token in self._tokens]
-        if not product:
+        if contender != PRODUCT:
             paths = [f"/bare/{one['_id']}" for one in self._invitations]
         match kind:
             case "opening":
                 headers = {"content_type": "application/json", "accept": "application/json"}
                 return [request("POST", f"{path}/open", body='{"proof":"input"}', **headers) for path in paths]
-            case "question before declining" if product:
+            case "question before declining" if contender != PEER:
                 return [request("GET", f"{path}/decline", accept="text/html") for path in paths]
             case _:
                 return [request("GET", path, accept="text/html") for path in paths]
@@ -157,8 +163,11 @@ product's page, always the same. The product reads the invitation and the firm's
 whether there is an account, and renders. The question before declining does not ask the directory. An opening is one
 read and one acknowledged write in the bare handler; in the product it is announced to the broker besides, and the
 directory hears of it. (Whoever posts on a link a fourth time within a minute is also counted in the database.)
+The {CALLS} is the same handler with the product's reads, its question to the same directory, its
+decision, its rendering and its event, each by itself and nothing around them: what any handler costs that shows this
+page. It has no bar; it says what the bars ask for.
 Requests per second: a closed loop on {_CONNECTIONS} connections for {_SECONDS:.0f} s. The 99th percentile: an open
-loop, both contenders at half of what the product took just before; what they and the asker then take of the cores is
+loop, all contenders at half of what the product took just before; what they and the asker then take of the cores is
 `cores busy`. One process of each, on the machine that the database, the broker and the asker share."""
 
 
@@ -178,16 +187,17 @@ def chapter(results: Sequence[Asked]) -> list[str]:
         reached = verdict(value >= 0.5)
         lines.append(f"| {kind}, requests per second | {value:.2f} × | {low:.2f} to {high:.2f} | ≥ 0.5 × | {reached} |")
     for kind in KINDS:
-        ours, theirs = (of(results, kind, contender, HALF) for contender in (PRODUCT, PEER))
-        value, low, high = middle([one.p99 / other.p99 for one, other in zip(ours, theirs, strict=True)])
-        lines.append(
-            f"| {kind}, p99 at half load | {value:.2f} × | {low:.2f} to {high:.2f} | ≤ 2 × | {verdict(value <= 2)} |"
-        )
+        for contender in (PRODUCT, CALLS):
+            ours, theirs = (of(results, kind, one, HALF) for one in (contender, PEER))
+            value, low, high = middle([one.p99 / other.p99 for one, other in zip(ours, theirs, strict=True)])
+            bar = f"≤ 2 × | {verdict(value <= 2)}" if contender == PRODUCT else "|"
+            whose = "" if contender == PRODUCT else f", {contender}"
+            lines.append(f"| {kind}, p99 at half load{whose} | {value:.2f} × | {low:.2f} to {high:.2f} | {bar} |")
     columns = ("", "per second", "from … to", "asker", "CPU each: own", "directory", "database", "broker", "all")
     columns += ("at half: all", "cores busy", "p50", "p99")
     lines += ["", f"| {' | '.join(columns)} |", "| --- " * len(columns) + "|"]
     for kind in KINDS:
-        for contender, own in ((PRODUCT, WEB), (PEER, BARE)):
+        for contender, own in _PROGRAM.items():
             full, half = (of(results, kind, contender, load) for load in (SATURATED, HALF))
             rate, low, high = middle([one.rate for one in full])
             p50, p99 = (middle([getattr(one, name) for one in half])[0] for name in ("p50", "p99"))

@@ -14,12 +14,13 @@ from deploy.local.processes import Process
 from tests.bench.processes import cpu_seconds
 from tests.bench.stage import Stage
 
-DIRECTORY, WEB, WORKER, BARE = "directory", "invitation", "worker", "bare"
+DIRECTORY, WEB, WORKER, BARE, CALLING = "directory", "invitation", "worker", "bare", "calling"
 _PROGRAMS: Mapping[str, Sequence[str]] = {
     DIRECTORY: ("directory",),
     WEB: ("invitation", "--role", "web"),
     WORKER: ("invitation", "--role", "worker"),
     BARE: ("tests.bench.peers.bare_handler",),
+    CALLING: ("tests.bench.peers.calling_handler",),
 }
 
 
@@ -83,6 +84,7 @@ async def running(
             WEB: int(environment["CONVIVE_INVITATION_PORT"]),
             WORKER: worker_port,
             BARE: bare_port,
+            CALLING: bare_port,
         }[name]
     up = Running(processes, ports, environment, stage.pids if engines is None else engines)
     try:

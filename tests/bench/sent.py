@@ -18,6 +18,7 @@ from tests.bench.sink import Sink, mail_sink
 from tests.bench.stage import Stage
 
 PRODUCT, PEER, FLOOR = "Convive, one process", "FastStream, usual way", "raw batched floor"
+DECIDING = "raw floor that decides too"
 PREPARED, CELERY, NODE = "FastStream, prepared mails", "Celery and pymongo", "Node, usual way"
 CONTENDERS: Mapping[str, Sequence[str]] = {
     PRODUCT: ("invitation", "--role", "worker"),
@@ -26,6 +27,7 @@ CONTENDERS: Mapping[str, Sequence[str]] = {
     CELERY: ("tests.bench.peers.celery_usual",),
     NODE: ("tests.bench.peers.node_usual",),
     FLOOR: ("tests.bench.peers.raw_floor",),
+    DECIDING: ("tests.bench.peers.raw_deciding",),
 }
 BARS = {PEER: 6.0, PREPARED: 3.0, CELERY: 6.0, NODE: 2.0, FLOOR: 0.8}
 """The product's rate must be so many times theirs."""
@@ -167,7 +169,7 @@ async def run(stage: Stage, options: Options) -> list[Run]:
         for contender in contenders[:: 1 if number % 2 == 0 else -1]:
             done = await measure(stage, contender, options.events)
             print(
-                f"  {done.contender:26} {done.rate:6.0f}/s   CPU each: {done.cpu_ms:.2f} ms, broker "
+                f"  {done.contender:30} {done.rate:6.0f}/s   CPU each: {done.cpu_ms:.2f} ms, broker "
                 f"{done.broker_cpu_ms:.2f}, database {done.database_cpu_ms:.2f}, sink {done.sink_cpu_ms:.2f}"
                 f"{'   FAULTY: ' + '; '.join(done.faults) if done.faults else ''}",
                 flush=True,
@@ -194,7 +196,9 @@ METHOD = """\
 last `invitation.sent` in the queue of the directory, both seen from outside by asking the broker for the lengths of
 the two queues 50 times a second. So the rate covers everything: taking in, sending, recording, publishing; start-up
 is not in it. (Convive takes events in faster than it sends, so the rate between the 10 % and the 90 % mark of the
-published events flatters it; it is shown beside.) The contenders take turns on the same broker and database,
+published events flatters it; it is shown beside.) The raw floor that decides too makes the floor's calls with
+documents, updates, events and mails that are each made from what it reads, by the product's own code: it has no bar,
+and says what is to be had with these clients. The contenders take turns on the same broker and database,
 emptied each time. After each run it is checked that all invitations are `sent` in the database, that no outbox
 holds anything, and that as many events were published and mails taken as events had been there. CPU is user and
 system time of the processes over the same span. The mails go to {sink}.

@@ -41,7 +41,7 @@ async def main() -> None:
         while True:
             id = await mails.get()
             await smtp.sendmail(
-                "noreply@convive.example", ["person@example.com"], prepared.mail, mail_options=["BODY=8BITMIME"]
+                "noreply@convive.example", ["person@example.com"], prepared.message, mail_options=["BODY=8BITMIME"]
             )
             sent.put(id)
 

@@ -2,17 +2,19 @@
 
 It reads no event, decides nothing and looks nothing up: documents, updates, events and mails are made once, by the
 product's own code, and only their ids differ. What remains is what any program must do that makes the same calls with
-the same clients. `python -m tests.bench.peers.raw_floor`, with the product's environment variables.
+the same clients. `python -m tests.bench.peers.raw_floor`, with the product's environment variables. What is read,
+decided and rendered can be put in place of what is prepared: see `raw_deciding`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import aio_pika
 import aiosmtplib
@@ -60,6 +62,22 @@ class Group(Generic[Item]):
             await self._work(group)
 
 
+class Maker(Protocol):
+    """What is written, mailed and published for one message."""
+
+    def begin(self, message: AbstractIncomingMessage) -> tuple[str, InsertOne[dict[str, Any]]]:
+        """The invitation's id, and its document."""
+        ...
+
+    def mail(self, id: str) -> tuple[str, bytes]:
+        """To whom, and what."""
+        ...
+
+    def accepted(self, id: str) -> tuple[UpdateOne, bytes]:
+        """What is recorded once the mail server has it, and the event that follows."""
+        ...
+
+
 class Prepared:
     """What is written, published and mailed, made once by the product's code from a sample event."""
 
@@ -88,7 +106,21 @@ class Prepared:
             time_zone=invitee.time_zone,
             invited_by=None,
         )
-        self.mail = MailRenderer("noreply@convive.example").render(letter, datetime.now(UTC))
+        self.message = MailRenderer("noreply@convive.example").render(letter, datetime.now(UTC))
+        self._numbers = itertools.count()
+
+    def begin(self, message: AbstractIncomingMessage) -> tuple[str, InsertOne[dict[str, Any]]]:
+        """See `Maker.begin`."""
+        id = (message.message_id or "")[:36]
+        return id, self.insert(id, next(self._numbers))
+
+    def mail(self, id: str) -> tuple[str, bytes]:
+        """See `Maker.mail`."""
+        return "person@example.com", self.message
+
+    def accepted(self, id: str) -> tuple[UpdateOne, bytes]:
+        """See `Maker.accepted`."""
+        return self.sent(id), self.event
 
     def insert(self, id: str, number: int) -> InsertOne[dict[str, Any]]:
         member = self.document["member"] | {"id": id, "email_key": f"person.{number}@example.com"}
@@ -131,8 +163,7 @@ def _two_saves() -> tuple[Change, Change, list[Any]]:
     return created, sent, list(entries(sent, event.correlation_id))
 
 
-async def main() -> None:
-    prepared = Prepared()
+async def main(maker: Maker) -> None:
     client = open_client(os.environ["CONVIVE_MONGO_URL"], driver=DRIVER)
     invitations = client[os.environ["CONVIVE_INVITATION_DATABASE"]][INVITATIONS]
     await invitations.create_indexes(list(INDEXES))
@@ -143,37 +174,33 @@ async def main() -> None:
     await consuming.set_qos(prefetch_count=PREFETCH)
     mails: asyncio.Queue[str] = asyncio.Queue()
     tasks: set[asyncio.Task[None]] = set()
-    number = 0
 
     async def insert(messages: list[AbstractIncomingMessage]) -> None:
-        nonlocal number
-        ids = [(message.message_id or "")[:36] for message in messages]
-        operations = [prepared.insert(id, number + place) for place, id in enumerate(ids)]
-        number += len(ids)
-        await invitations.bulk_write(operations, ordered=False)
+        begun = [maker.begin(message) for message in messages]
+        await invitations.bulk_write([operation for _, operation in begun], ordered=False)
         await messages[-1].ack(multiple=True)
-        for id in ids:
+        for id, _ in begun:
             mails.put_nowait(id)
 
     async def mail(smtp: aiosmtplib.SMTP) -> None:
         await smtp.connect()
         while True:
             id = await mails.get()
-            await smtp.sendmail(
-                "noreply@convive.example", ["person@example.com"], prepared.mail, mail_options=["BODY=8BITMIME"]
-            )
+            recipient, message = maker.mail(id)
+            await smtp.sendmail("noreply@convive.example", [recipient], message, mail_options=["BODY=8BITMIME"])
             updates.put(id)
 
     async def update(ids: list[str]) -> None:
-        await invitations.bulk_write([prepared.sent(id) for id in ids], ordered=False)
-        for id in ids:
-            task = asyncio.create_task(publish(id))
+        made = [maker.accepted(id) for id in ids]
+        await invitations.bulk_write([operation for operation, _ in made], ordered=False)
+        for id, (_, event) in zip(ids, made, strict=True):
+            task = asyncio.create_task(publish(id, event))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
 
-    async def publish(id: str) -> None:
+    async def publish(id: str, event: bytes) -> None:
         message = aio_pika.Message(
-            prepared.event,
+            event,
             content_type=STRUCTURED,
             delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
             message_id=id,
@@ -214,4 +241,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(main())
+    uvloop.run(main(Prepared()))
