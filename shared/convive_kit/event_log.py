@@ -26,7 +26,9 @@ from convive_kit.consuming import Incoming, incoming_from
 _OFFSET = "x-stream-offset"
 _PREFETCH = 500
 _ACKNOWLEDGED_AT_ONCE = 100
-_SILENCE = 0.5
+_EMPTY_AFTER = 2.0
+_SILENCE = 0.1
+_LONGEST_LOOK = 3.0
 _TIME_LIMIT = 15.0
 _AWAY = (TimeoutError, AMQPError, aiormq.exceptions.AMQPError, OSError, RuntimeError)
 
@@ -57,14 +59,17 @@ class EventLog:
         newest: int | None = None
         async with self._consuming("last") as arriving, _outages():
             # The last chunk comes as a whole; what is published meanwhile may be in it or not.
-            limit = _SILENCE * 4
             with suppress(TimeoutError):
-                async with asyncio.timeout(_SILENCE * 6):
+                async with asyncio.timeout(_LONGEST_LOOK):
+                    message = await _next(arriving, _EMPTY_AFTER)
                     while True:
-                        message = await _next(arriving, limit)
                         newest = _offset(message)
                         await _acknowledge(message)
-                        limit = _SILENCE
+                        if arriving.empty():
+                            # A call that changes nothing: its answer comes behind what the broker was about to send on
+                            # this channel, however busy it is. The silence after it is for what came before.
+                            await message.channel.basic_qos(prefetch_count=_PREFETCH)
+                        message = await _next(arriving, _SILENCE)
         return newest
 
     async def read(self, start: Start, last: int) -> AsyncGenerator[Logged]:
@@ -75,8 +80,10 @@ class EventLog:
         async with self._consuming(start) as arriving:
             taken = 0
             while True:
-                async with _outages():
-                    message = await _next(arriving, _TIME_LIMIT)
+                message = _at_hand(arriving)
+                if message is None:
+                    async with _outages():
+                        message = await _next(arriving, _TIME_LIMIT)
                 offset = _offset(message)
                 if offset > last:
                     return
@@ -133,13 +140,18 @@ class EventLog:
                     await connection.close()
 
 
+def _at_hand(arriving: Arriving) -> DeliveredMessage | None:
+    """What is there already, without a word to the loop: a rebuild reads millions."""
+    return None if arriving.empty() else _unless_over(arriving.get_nowait())
+
+
 async def _next(arriving: Arriving, limit: float | None = None) -> DeliveredMessage:
     """The next message; `limit` in seconds."""
-    try:
-        message = arriving.get_nowait()
-    except asyncio.QueueEmpty:
-        async with asyncio.timeout(limit):
-            message = await arriving.get()
+    async with asyncio.timeout(limit):
+        return _unless_over(await arriving.get())
+
+
+def _unless_over(message: DeliveredMessage | None) -> DeliveredMessage:
     if message is None:
         raise BusAway
     return message

@@ -36,9 +36,9 @@ class Handled:
 
 
 async def run(stage: Stage, options: Options) -> list[Handled]:
-    """Rounds of a fifth of `waiting`, then one of all of them."""
+    """Rounds of a fifth of `waiting`, then of all of them."""
     results: list[Handled] = []
-    for events in (*[options.waiting // 5] * options.repeat, options.waiting):
+    for events in [options.waiting // 5] * options.repeat + [options.waiting] * options.repeat:
         results += await _one(stage, events)
         print("  " + ", ".join(f"{one.way} {one.events / one.seconds:,.0f}/s" for one in results[-3:]), flush=True)
     return results
@@ -110,7 +110,7 @@ METHOD = """\
 The same events three times, by one process: taken in from the queue, nothing listening at the mail server's address;
 replayed from the log into the database that knows them; and, after the database is gone, replayed into an empty one,
 which rebuilds it, to the moment at which what is still due comes due.
-Rounds of a fifth of {waiting:,}, then all of them."""
+Rounds of a fifth of {waiting:,}, then of all of them."""
 
 
 def chapter(results: Sequence[Handled]) -> list[str]:

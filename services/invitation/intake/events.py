@@ -204,18 +204,20 @@ async def firms_policy(store: Store, event: Event, usual: Policy) -> Policy:
             return usual
 
 
+_NAMED_IN = ("cabinet.updated", "dossier.updated")
+
+
 async def learn_names(store: Store, event: Event) -> str | None:
     """Keep what the directory says of a cabinet or dossier: `kept`, `known` already, or None for other events."""
+    if event.short_type not in _NAMED_IN:
+        return None
+    from_directory(event)
     order = event.sequence if event.sequence is not None else int(event.time.timestamp() * 1000)
-    match event.short_type:
-        case "cabinet.updated":
-            from_directory(event)
-            return "kept" if await store.learn_cabinet(cast("CabinetState", event.data), order) else "known"
-        case "dossier.updated":
-            from_directory(event)
-            return "kept" if await store.learn_dossier(cast("DossierState", event.data), order) else "known"
-        case _:
-            return None
+    if event.short_type == "cabinet.updated":
+        learned = await store.learn_cabinet(cast("CabinetState", event.data), order)
+    else:
+        learned = await store.learn_dossier(cast("DossierState", event.data), order)
+    return "kept" if learned else "known"
 
 
 def _blank(event: Event, decision: Decision, cause: Cause) -> Invitation:
