@@ -50,7 +50,8 @@ _SECONDS = 3.0
 _LINKS = 50
 """As many as the fewest stored have, for all alike: with more, names would be read again less often for some."""
 _LOOKS_AGAIN = 1.2
-"""Seconds after which an idle worker looks for what is due: once they are over, it does so when it goes on."""
+"""Seconds after which an idle worker looks for what is due: once they are over, it does so when it goes on. They are
+slept through, for it is stopped and its own clock is nothing that could be waited for from outside."""
 _LOOK_EVERY = 0.05
 _PATIENCE = 1200.0
 

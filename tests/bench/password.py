@@ -17,6 +17,7 @@ from tests.bench.load import Load, Plan, put_on, request
 from tests.bench.running import BARE, DIRECTORY, WEB, WORKER, Running, Taken, running
 from tests.bench.sink import mail_sink
 from tests.bench.stage import Stage
+from tests.speaking import until
 
 THREADS = (1, 2)
 IDLE, BURST = "nobody else", "while passwords are chosen"
@@ -84,8 +85,13 @@ async def _with(stage: Stage, options: Options, threads: int) -> list[Chosen | L
             results.append(Chosen(threads, chosen.chosen, chosen.rate, alone, chosen.p50, chosen.cpu_ms, chosen.faults))
             for what in (PAGE, HANDLER):
                 results.append(await case.looked(what, IDLE))
+                before = await case.noted()
+
+                async def begun(before: int = before) -> bool:
+                    return await case.noted() > before
+
                 burst = asyncio.create_task(case.choose(_LOOKING + 1))
-                await asyncio.sleep(0.7)
+                await until(begun, what="the first of them is chosen")
                 results.append(await case.looked(what, BURST))
                 await burst
             print(f"  {threads} threads, round {number + 1} of {options.repeat}", flush=True)
@@ -128,6 +134,9 @@ class _Case:
         faults = done.faults(303) + ([] if noted == len(ids) else [f"{noted} of {len(ids)} were noted"])
         faults += [f"asked for no more than {most} passwords: too few"] if done.asked == most else []
         return Chosen(self._threads, done.asked, done.rate, 0.0, done.p50, cpu, faults)
+
+    async def noted(self) -> int:
+        return await self._stage.count_invitations({"state": State.PASSWORD_SET.value})
 
     async def look(self, what: str, rate: float) -> Load:
         of_product = what == PAGE

@@ -6,9 +6,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import signal
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -23,6 +21,7 @@ from convive_contracts.envelope import STRUCTURED
 from convive_kit.mongo import close_client, open_client
 from invitation.store.documents import WITHOUT_HISTORY
 from invitation.store.mongo import INVITATIONS
+from tests.bench.peers.serving import serve
 from tests.bench.samples import people_added
 
 _PAGE = b"<!doctype html>" + b"x" * (int(os.environ.get("BENCH_PAGE", "4000")) - 15)
@@ -84,21 +83,13 @@ async def main() -> None:
         await exchange.publish(message, "user.created", mandatory=True)
         return web.Response(body=to_json(document), content_type="application/json", status=201)
 
-    async def ready(_: web.Request) -> web.Response:
-        return web.Response(body=b"")
-
-    app = web.Application()
-    app.router.add_get("/readyz", ready)
-    app.router.add_get("/bare/{id}", page)
-    app.router.add_post("/bare/{id}/open", opened)
-    app.router.add_post("/bare/{id}/members", member)
-    runner = web.AppRunner(app, access_log=None, handle_signals=False)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", int(os.environ["BENCH_PORT"]), backlog=1024).start()
-    stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    await stop.wait()
-    await runner.cleanup()
+    await serve(
+        [
+            web.get("/bare/{id}", page),
+            web.post("/bare/{id}/open", opened),
+            web.post("/bare/{id}/members", member),
+        ]
+    )
     await close_client(client)
     await connection.close()
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,6 +30,7 @@ from invitation.pages.visits import Visit, guest_of, page_visit
 from invitation.store.documents import WITHOUT_HISTORY, entries, from_document, to_update
 from invitation.store.mongo import INVITATIONS, NAMES
 from invitation.store.protocol import Names
+from tests.bench.peers.serving import serve
 
 
 async def main() -> None:
@@ -103,21 +103,13 @@ async def main() -> None:
         await exchange.publish(message, key, mandatory=True)
         await invitations.update_one({"_id": invitation}, {"$pull": {"outbox": {"id": id}}})
 
-    async def ready(_: web.Request) -> web.Response:
-        return web.Response(body=b"")
-
-    app = web.Application()
-    app.router.add_get("/readyz", ready)
-    app.router.add_get("/bare/{id}", page)
-    app.router.add_get("/bare/{id}/decline", question)
-    app.router.add_post("/bare/{id}/open", opened)
-    runner = web.AppRunner(app, access_log=None, handle_signals=False)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", int(os.environ["BENCH_PORT"]), backlog=1024).start()
-    stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    await stop.wait()
-    await runner.cleanup()
+    await serve(
+        [
+            web.get("/bare/{id}", page),
+            web.get("/bare/{id}/decline", question),
+            web.post("/bare/{id}/open", opened),
+        ]
+    )
     await asyncio.gather(*clearing)
     await directory.close()
     await close_client(client)
